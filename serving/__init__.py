@@ -1,0 +1,1 @@
+"""Everything that serves: the shared kernel (contract, preprocessing, wire) and the embedded TensorFlow Serving."""

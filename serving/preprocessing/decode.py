@@ -1,0 +1,74 @@
+"""The first step of an image pipeline: from the bytes of a file to pixels."""
+
+import io
+import warnings
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from pydantic import Field
+
+from serving.preprocessing.errors import InputError
+
+# In Pillow's spelling. Formats outside this list are not even tried: each decoder is an attack surface.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+EXPECTED = "expected one image as PNG, JPEG, WebP, GIF, BMP or TIFF"
+_ORIENTATION = 0x0112
+# `decode` has a limit of its own, and refuses before decoding where Pillow would only warn.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def decode(
+    encoded: bytes,
+    *,
+    max_pixels: Annotated[int, Field(ge=1)] = 20_000_000,
+    shrink_to: Annotated[int, Field(ge=1)] | None = None,
+) -> NDArray[np.uint8]:
+    """Decodes an image and turns it upright: uint8, (height, width, channels) with 1 (grey), 3 (RGB) or 4 (RGBA).
+
+    An image of more than `max_pixels` is refused by its header, before anything is decoded. A JPEG may be decoded at
+    1/2, 1/4 or 1/8 of its size if both sides stay at `shrink_to` or above: that saves most of a photo's cost.
+    """
+    if not encoded:
+        raise InputError("IMAGE_EMPTY", f"the image has no bytes; {EXPECTED}")
+    try:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            _check_size(image, max_pixels)
+            if shrink_to and image.format == "JPEG":
+                image.draft(None, (shrink_to, shrink_to))
+            image.load()
+            if image.getexif().get(_ORIENTATION, 1) != 1:
+                return _pixels(ImageOps.exif_transpose(image))
+            return _pixels(image)
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError("IMAGE_UNREADABLE", f"the bytes are not an image that can be read; {EXPECTED}") from None
+    except Image.DecompressionBombError:
+        raise InputError("IMAGE_TOO_LARGE", f"the image is larger than {max_pixels} pixels") from None
+    except Exception as error:
+        # Decoders of hostile bytes raise whatever they like: OSError, SyntaxError, struct.error, zlib.error, …
+        raise InputError("IMAGE_UNREADABLE", f"the image is damaged or cut short; {EXPECTED}") from error
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise InputError(
+            "IMAGE_TOO_LARGE",
+            f"the image has {image.width}×{image.height} = {image.width * image.height} pixels; "
+            f"expected {max_pixels} at most",
+        )
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I"):
+        # 16 bits a pixel; Pillow's own conversion to 8 bits clips instead of scaling.
+        wide = np.asarray(image)
+        narrow: NDArray[np.uint8] = (np.clip(wide, 0, 0xFFFF) >> 8).astype(np.uint8)
+        return narrow[:, :, np.newaxis]
+    if image.mode == "F":
+        raise InputError("IMAGE_UNREADABLE", "the image has floating-point pixels; expected 8 or 16 bits a channel")
+    if image.mode in ("1", "L") and "transparency" not in image.info:
+        return np.asarray(image.convert("L"))[:, :, np.newaxis]
+    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))

@@ -1,0 +1,177 @@
+"""Tensors between numpy and TensorProto, as TensorFlow reads and writes them (tensorflow/core/framework/tensor.cc)."""
+
+import math
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.wire import tensorflow_pb2 as tf
+
+Array = NDArray[Any]
+
+# Beyond this a shape is refused before anything is allocated: one value may stand for a whole tensor on the wire.
+MAX_TENSOR_BYTES = 1 << 30
+# numpy's own limit is 64, TensorFlow's 254; no model has as many.
+MAX_DIMENSIONS = 64
+
+
+class TensorError(ValueError):
+    """A TensorProto that is no tensor: unknown type, impossible shape, or content that does not fit the shape."""
+
+
+class ElementType(NamedTuple):
+    """How one TensorFlow type is held in numpy and in a TensorProto's typed fields."""
+
+    code: int
+    name: str
+    numpy: np.dtype[Any]
+    field: str
+
+
+# Names are TensorFlow's own (DataTypeString), which its error messages use.
+ELEMENT_TYPES = tuple(
+    ElementType(code, name, np.dtype(numpy), field)
+    for code, name, numpy, field in (
+        (tf.DT_FLOAT, "float", np.float32, "float_val"),
+        (tf.DT_DOUBLE, "double", np.float64, "double_val"),
+        (tf.DT_INT32, "int32", np.int32, "int_val"),
+        (tf.DT_UINT8, "uint8", np.uint8, "int_val"),
+        (tf.DT_INT16, "int16", np.int16, "int_val"),
+        (tf.DT_INT8, "int8", np.int8, "int_val"),
+        (tf.DT_UINT16, "uint16", np.uint16, "int_val"),
+        (tf.DT_STRING, "string", object, "string_val"),
+        (tf.DT_COMPLEX64, "complex64", np.complex64, "scomplex_val"),
+        (tf.DT_COMPLEX128, "complex128", np.complex128, "dcomplex_val"),
+        (tf.DT_INT64, "int64", np.int64, "int64_val"),
+        (tf.DT_BOOL, "bool", np.bool_, "bool_val"),
+        (tf.DT_HALF, "half", np.float16, "half_val"),
+        (tf.DT_BFLOAT16, "bfloat16", ml_dtypes.bfloat16, "half_val"),
+        (tf.DT_UINT32, "uint32", np.uint32, "uint32_val"),
+        (tf.DT_UINT64, "uint64", np.uint64, "uint64_val"),
+    )
+)
+_BY_CODE = {entry.code: entry for entry in ELEMENT_TYPES}
+_BY_NUMPY = {entry.numpy: entry for entry in ELEMENT_TYPES}
+# Typed fields that hold the same bytes on the wire as the array in memory, so that a whole array goes in at once.
+_PACKED = {
+    name: tf.TensorProto.DESCRIPTOR.fields_by_name[name].number
+    for name in ("float_val", "double_val", "scomplex_val", "dcomplex_val")
+}
+_LENGTH_DELIMITED = 2
+_MORE = 0x80
+
+
+def element_type(code: int) -> ElementType:
+    """The element type with TensorFlow's number `code`; TensorError if it cannot cross the wire."""
+    try:
+        return _BY_CODE[code]
+    except KeyError:
+        raise TensorError(f"dtype {code} is not supported") from None
+
+
+def element_type_of(array: Array) -> ElementType:
+    """The element type of a numpy array; str and bytes arrays are strings. TensorError if there is none."""
+    if array.dtype.kind in "SU":
+        return _BY_CODE[tf.DT_STRING]
+    try:
+        return _BY_NUMPY[array.dtype.newbyteorder("=")]
+    except KeyError:
+        raise TensorError(f"numpy dtype {array.dtype} is not supported") from None
+
+
+def to_proto(array: Array, *, typed: bool = False) -> tf.TensorProto:
+    """A TensorProto of `array`: its bytes in `tensor_content`, or with `typed` its elements in the typed field."""
+    entry = element_type_of(array)
+    proto = tf.TensorProto(dtype=entry.code)  # type: ignore[arg-type]  # the stub wants the enum's own type
+    dims = proto.tensor_shape.dim
+    for size in array.shape:
+        dims.add(size=size)
+    if entry.code == tf.DT_STRING:
+        proto.string_val.extend(_as_bytes(value) for value in array.ravel())
+    elif not typed:
+        proto.tensor_content = np.ascontiguousarray(array, entry.numpy.newbyteorder("<")).tobytes()
+    elif entry.field in _PACKED:
+        content = np.ascontiguousarray(array, entry.numpy.newbyteorder("<")).tobytes()
+        proto.MergeFromString(_varint(_PACKED[entry.field] << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content)
+    elif entry.field == "half_val":
+        proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
+    else:
+        getattr(proto, entry.field).extend(array.ravel().tolist())
+    return proto
+
+
+def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Array:
+    """The array that a TensorProto holds: strings as an object array of bytes, numbers possibly as a read-only view.
+
+    As in TensorFlow, fewer values than the shape has elements repeat the last one. Raises TensorError for an unknown
+    type, a negative or unknown dimension, more than `max_bytes`, or content that does not fit the shape.
+    """
+    entry = element_type(proto.dtype)
+    if proto.tensor_shape.unknown_rank:
+        raise TensorError("the shape has an unknown rank")
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if len(shape) > MAX_DIMENSIONS:
+        raise TensorError(f"{len(shape)} dimensions are too many")
+    if any(size < 0 for size in shape):
+        raise TensorError(f"shape {list(shape)} has a negative dimension")
+    # An empty dimension must not hide a huge one: numpy would still refuse the shape.
+    if math.prod(max(size, 1) for size in shape) * entry.numpy.itemsize > max_bytes:
+        raise TensorError(f"shape {list(shape)} is larger than {max_bytes} bytes")
+    count = math.prod(shape)
+    if entry.code == tf.DT_STRING:
+        return _strings(proto, shape, count)
+    if proto.tensor_content:
+        content = proto.tensor_content
+        if len(content) != count * entry.numpy.itemsize:
+            raise TensorError(
+                f"shape {list(shape)} of {entry.name} needs {count * entry.numpy.itemsize} bytes, not {len(content)}"
+            )
+        return np.frombuffer(content, entry.numpy.newbyteorder("<")).reshape(shape)
+    return _typed_values(proto, entry, count).reshape(shape)
+
+
+def _strings(proto: tf.TensorProto, shape: tuple[int, ...], count: int) -> Array:
+    values: list[bytes] = list(proto.string_val)
+    if len(values) > count:
+        raise TensorError(f"shape {list(shape)} has {count} elements, not {len(values)}")
+    values.extend([values[-1] if values else b""] * (count - len(values)))
+    array = np.empty(count, object)
+    array[:] = values
+    return array.reshape(shape)
+
+
+def _typed_values(proto: tf.TensorProto, entry: ElementType, count: int) -> Array:
+    raw = getattr(proto, entry.field)
+    try:
+        if entry.field == "half_val":
+            values: Array = np.array(raw, np.uint16).view(entry.numpy)
+        elif entry.field in ("scomplex_val", "dcomplex_val"):
+            values = np.array(raw, entry.numpy.type(0).real.dtype).view(entry.numpy)
+        else:
+            values = np.array(raw, entry.numpy)
+    except (OverflowError, ValueError) as error:
+        raise TensorError(f"{entry.field} has values that are no {entry.name}") from error
+    if len(values) > count:
+        raise TensorError(f"the shape has {count} elements, not {len(values)}")
+    if len(values) == count:
+        return values
+    return np.concatenate([values, np.full(count - len(values), values[-1] if len(values) else 0, entry.numpy)])
+
+
+def _as_bytes(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    raise TensorError(f"a string tensor cannot hold {type(value).__name__}")
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= _MORE:
+        encoded.append(value & 0xFF | _MORE)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
