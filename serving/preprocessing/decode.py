@@ -46,7 +46,7 @@ def decode(
     except UnidentifiedImageError:
         raise InputError("IMAGE_UNREADABLE", f"the bytes are not an image that can be read; {EXPECTED}") from None
     except Image.DecompressionBombError:
-        raise InputError("IMAGE_TOO_LARGE", f"the image is larger than {max_pixels} pixels") from None
+        raise InputError("IMAGE_TOO_LARGE", f"the image is a bomb; expected {max_pixels} pixels at most") from None
     except Exception as error:
         # Decoders of hostile bytes raise whatever they like: OSError, SyntaxError, struct.error, zlib.error, …
         raise InputError("IMAGE_UNREADABLE", f"the image is damaged or cut short; {EXPECTED}") from error

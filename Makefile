@@ -1,0 +1,70 @@
+# `make run` and `make demo` need Python 3.11 to 3.13 and nothing else; they set .venv up first.
+
+# The first Python that TensorFlow has wheels for.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; \
+	done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SHIPPED := gateway embedded trainer
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+TERRAFORM_ROOTS := $(sort $(dir $(wildcard terraform/*/*/*.tf terraform/*/*/*/*.tf)))
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo train test lint format protos baseline client lock clean
+
+help: ## Show what can be made.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+run: $(READY) ## Train if there is no model, serve it, ask it about real digits, keep serving until Ctrl-C.
+	@$(BIN)/python -m stack run
+
+demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of 10 digits are right.
+	@$(BIN)/python -m stack demo
+
+train: $(READY) ## Train the digits model and publish it as the next version.
+	@$(BIN)/python -m trainer
+
+test: $(READY) ## Run all tests.
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Check formatting, lint, types, protos, import arrows, locks and workflows; change nothing.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code && ../$(BIN)/buf breaking --against baseline.binpb
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py --check
+	$(BIN)/zizmor --offline --quiet .github
+
+format: $(READY) ## Format the sources.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cd protos && ../$(BIN)/buf format --write
+
+protos: $(READY) ## Make the stubs again from the .proto files.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py
+
+baseline: $(READY) ## At a release: what the next changes to the .proto files must not break.
+	cd protos && ../$(BIN)/buf build --output baseline.binpb
+
+client: $(READY) ## Build the client's wheel into dist/.
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+lock: $(READY) ## Pin the dependency groups again, each with hashes; UPGRADE=1 takes newer versions.
+	$(BIN)/$(COMPILE) $(if $(UPGRADE),--upgrade) --group dev --output-file requirements/dev.txt
+	@# What ships has the versions that were tested.
+	for group in $(SHIPPED); do $(BIN)/$(COMPILE) --constraint requirements/dev.txt --group $$group \
+		--output-file requirements/$$group.txt || exit 1; done
+
+clean: ## Remove what was set up, trained and built.
+	rm -rf $(VENV) var dist
+
+$(READY): requirements/dev.txt
+	@test -n "$(PYTHON)" || { echo "tensorgate needs Python 3.11 to 3.13 (python3, or PYTHON=…)"; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) …"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,46 @@
+"""`python -m gateway`: serves; `python -m gateway keys …`: makes, lists and revokes API keys."""
+
+import asyncio
+import sys
+
+from pydantic import ValidationError
+from pydantic_settings import CliApp, SettingsError
+
+from gateway import logs
+from gateway.auth.keys import KeysFileError
+from gateway.bootstrap import serve
+from gateway.key_commands import run as run_keys
+from gateway.settings import Settings
+from serving.transport.grpc_aio import AddressTakenError
+
+USAGE = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Runs what the command line asks for and returns the exit status."""
+    if arguments[:1] == ["keys"]:
+        return run_keys(arguments[1:])
+    try:
+        settings = CliApp.run(Settings, cli_args=arguments)
+    except (SettingsError, ValidationError, OSError) as error:
+        for line in _problems(error):
+            print(f"gateway: {line}", file=sys.stderr)
+        return USAGE
+    logs.configure(settings.log)
+    try:
+        asyncio.run(serve(settings))
+    except (AddressTakenError, KeysFileError) as error:
+        hint = "; make one with `python -m gateway keys create`" if isinstance(error, KeysFileError) else ""
+        print(f"gateway: {error}{hint}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _problems(error: Exception) -> list[str]:
+    if not isinstance(error, ValidationError):
+        return [str(error)]
+    return [f"setting `{'.'.join(map(str, problem['loc']))}`: {problem['msg']}" for problem in error.errors()]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,35 @@
+"""Who is calling, and what they may do."""
+
+from dataclasses import dataclass
+
+from gateway.errors import PermissionDenied
+
+ANY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller: a name for logs and metrics, and scopes.
+
+    A scope is `<action>:<model>` or `<action>:*`; so far there is one action, `predict`.
+    """
+
+    client: str
+    scopes: frozenset[str] = frozenset()
+
+    def may(self, action: str, model: str) -> bool:
+        """Whether the scopes cover `action` on `model`."""
+        return f"{action}:{ANY}" in self.scopes or f"{action}:{model}" in self.scopes
+
+    def require(self, action: str, model: str) -> None:
+        """PermissionDenied unless the scopes cover `action` on `model`, whether or not there is such a model."""
+        if not self.may(action, model):
+            raise PermissionDenied(
+                f"the credential does not cover `{action}` on this model; it needs the scope {action}:<model>",
+                metadata={"action": action},
+            )
+
+
+# Before authentication: nobody, with no rights. With authentication off: anybody, with all of them.
+ANONYMOUS = Principal("anonymous")
+EVERYONE = Principal("anonymous", frozenset({f"predict:{ANY}"}))

@@ -1,0 +1,189 @@
+"""Gathers rows into upstream calls, without a timer.
+
+While fewer than `max_in_flight` upstream calls are under way, a request leaves at once. Beyond that requests gather,
+and leave as one when a call returns: nothing waits at low load, and under load one call carries many requests.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from gateway.backend import Array, Tensors
+from gateway.errors import BackendFailed, BackendRejected, DeadlineExceeded, Overloaded
+
+RETRY_AFTER = 0.1
+
+
+class Send(Protocol):
+    """The upstream call."""
+
+    def __call__(self, inputs: Tensors, timeout: float) -> Awaitable[Tensors]:
+        """Sends a batch, within `timeout` seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """One request's rows on their way."""
+
+    inputs: Tensors
+    rows: int
+    kind: Any
+    """What must be equal for two requests to share a call: names, types and shapes of their rows."""
+    deadline: float
+    answer: "asyncio.Future[Tensors]"
+    queued: float = field(default_factory=time.perf_counter)
+    flight: "_Flight | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """One upstream call and how many requests still want its answer."""
+
+    waiting: int
+    task: "asyncio.Task[None] | None" = None
+
+
+class Batcher:
+    """A queue of rows in front of one signature of one version."""
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        max_rows: int,
+        max_in_flight: int,
+        max_queued_rows: int,
+        on_batch: Callable[[int, list[float]], None] = lambda _rows, _waits: None,
+    ) -> None:
+        self._send = send
+        self._max_rows = max_rows
+        self._max_in_flight = max_in_flight
+        self._max_queued_rows = max_queued_rows
+        self._on_batch = on_batch
+        self._queue: deque[_Item] = deque()
+        self._queued_rows = 0
+        self._flights: set[_Flight] = set()
+        self._scheduled = False
+
+    async def submit(self, inputs: Tensors, deadline: float) -> Tensors:
+        """The outputs for `inputs`, arrays whose first dimension is the same number of rows, as one answer.
+
+        `deadline` is on the clock of time.monotonic. Overloaded if too much is queued, DeadlineExceeded when time is
+        up, and whatever the upstream call raises.
+        """
+        if deadline <= time.monotonic():
+            raise DeadlineExceeded("the deadline had passed before the model was asked")
+        rows = next(iter(inputs.values())).shape[0]
+        if self._queue and self._queued_rows + rows > self._max_queued_rows:
+            raise Overloaded(
+                f"{self._queued_rows} rows are waiting for this model, as many as may; retry later",
+                retry_after=RETRY_AFTER,
+            )
+        kind = tuple((name, array.dtype, array.shape[1:]) for name, array in inputs.items())
+        item = _Item(inputs, rows, kind, deadline, asyncio.get_running_loop().create_future())
+        self._queue.append(item)
+        self._queued_rows += rows
+        if not self._scheduled and len(self._flights) < self._max_in_flight:
+            # After the other requests that arrived in the same turn of the event loop.
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await item.answer
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed before the model answered") from None
+        finally:
+            if not item.answer.done() or item.answer.cancelled():
+                self._leave(item)
+
+    def _leave(self, item: _Item) -> None:
+        """Takes an abandoned item out of the queue, or ends its upstream call if nobody else waits for it."""
+        item.answer.cancel()
+        if item.flight is None:
+            self._queue.remove(item)
+            self._queued_rows -= item.rows
+            return
+        item.flight.waiting -= 1
+        if item.flight.waiting == 0 and item.flight.task is not None:
+            item.flight.task.cancel()
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        while self._queue and len(self._flights) < self._max_in_flight:
+            items = self._next_batch()
+            flight = _Flight(len(items))
+            for item in items:
+                item.flight = flight
+            self._flights.add(flight)
+            now = time.perf_counter()
+            self._on_batch(sum(item.rows for item in items), [now - item.queued for item in items])
+            flight.task = asyncio.get_running_loop().create_task(self._fly(flight, items))
+
+    def _next_batch(self) -> list[_Item]:
+        """The first item and those after it that fit in the same call, in order."""
+        first = self._queue.popleft()
+        batch, rows = [first], first.rows
+        left: deque[_Item] = deque()
+        while self._queue and rows < self._max_rows:
+            item = self._queue.popleft()
+            if item.kind == first.kind and rows + item.rows <= self._max_rows:
+                batch.append(item)
+                rows += item.rows
+            else:
+                left.append(item)
+        self._queue.extendleft(reversed(left))
+        self._queued_rows -= rows
+        return batch
+
+    async def _fly(self, flight: _Flight, items: list[_Item]) -> None:
+        try:
+            await self._answer(items)
+        finally:
+            self._flights.discard(flight)
+            self._dispatch()
+
+    async def _answer(self, items: list[_Item]) -> None:
+        """Sends `items` as one call and hands each its part; a refused batch is tried again one by one."""
+        try:
+            outputs = await self._call(items)
+        except BackendRejected as error:
+            if len(items) == 1:
+                _fail(items, error)
+                return
+            for item in items:
+                if not item.answer.done():
+                    await self._answer([item])
+        except Exception as error:
+            _fail(items, error)
+        else:
+            start = 0
+            for item in items:
+                if not item.answer.done():
+                    item.answer.set_result({n: array[start : start + item.rows] for n, array in outputs.items()})
+                start += item.rows
+
+    async def _call(self, items: list[_Item]) -> Tensors:
+        inputs: dict[str, Array] = dict(items[0].inputs)
+        if len(items) > 1:
+            inputs = {name: np.concatenate([item.inputs[name] for item in items]) for name in inputs}
+        rows = sum(item.rows for item in items)
+        # The last of the deadlines: whose is earlier leaves by itself.
+        timeout = max(item.deadline for item in items) - time.monotonic()
+        outputs = await self._send(inputs, max(timeout, 0))
+        for name, array in outputs.items():
+            if array.shape[:1] != (rows,):
+                raise BackendFailed(
+                    f"the model answered {rows} rows with an output {name!r} of shape {list(array.shape)}"
+                )
+        return outputs
+
+
+def _fail(items: list[_Item], error: Exception) -> None:
+    for item in items:
+        if not item.answer.done():
+            item.answer.set_exception(error)

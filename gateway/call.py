@@ -1,0 +1,43 @@
+"""One call as the interceptors and the servicers see it, whatever transport carries it."""
+
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from gateway.auth.principal import ANONYMOUS, Principal
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call so far; interceptors and servicers fill it in as the call goes on."""
+
+    method: str
+    """The full name, e.g. /tensorgate.v1.InferenceService/Predict."""
+    metadata: Mapping[str, str]
+    peer: str
+    deadline: float | None
+    """When the caller gives up, on the clock of time.monotonic; None if never."""
+    started: float = field(default_factory=time.perf_counter)
+    request_id: str = ""
+    request_bytes: int = 0
+    principal: Principal = ANONYMOUS
+    model: str = ""
+    """As far as the gateway serves it: what a caller merely claims never becomes a metric's label."""
+    version: int = 0
+    instances: int = 0
+    failed_instances: int = 0
+    code: str = "OK"
+    """The name of the status code that the call ended with."""
+    reason: str = ""
+    message: str = ""
+    failure: Exception | None = None
+    """What the call failed with."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the call has taken so far."""
+        return time.perf_counter() - self.started
+
+
+current_call: ContextVar[Call] = ContextVar("current_call")

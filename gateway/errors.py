@@ -1,0 +1,117 @@
+"""What the gateway refuses or fails to do, as types. `status` maps them to codes; anything else becomes INTERNAL.
+
+GatewayError
+├── InvalidInput         the caller's instance or argument is wrong
+├── ModelNotFound        model, version or signature does not exist
+├── Unsupported          the model cannot be asked in this way
+├── Unauthenticated      no credential, or one that is not valid
+├── PermissionDenied     the credential does not cover this
+├── RequestTooLarge      more bytes or instances than a request may have
+├── Overloaded           too much at once; retry later
+├── NotReady             no version of the model can answer yet; retry later
+├── BackendUnavailable   the backend cannot be reached; retry later
+├── DeadlineExceeded     the caller's time, or the backend's, ran out
+└── BackendFailed        the backend answered with an error or with nonsense
+    └── BackendRejected  the backend found the request itself wrong
+"""
+
+from collections.abc import Mapping
+
+
+class GatewayError(Exception):
+    """Something the caller is told about: a reason for machines, a message for people."""
+
+    reason = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        field: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+        private: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.reason
+        self.field = field
+        """The path of the request's field that is wrong, e.g. `instances[2].image`."""
+        self.metadata = dict(metadata or {})
+        self.retry_after = retry_after
+        """Seconds after which the same call may succeed; None if it will not."""
+        self.private = private
+        """More for the log, and not for the caller."""
+
+
+class InvalidInput(GatewayError):
+    """The caller's instance or argument is wrong."""
+
+    reason = "INVALID_INPUT"
+
+
+class ModelNotFound(GatewayError):
+    """The model, version or signature does not exist."""
+
+    reason = "MODEL_NOT_FOUND"
+
+
+class Unsupported(GatewayError):
+    """The model cannot be asked in this way."""
+
+    reason = "UNSUPPORTED"
+
+
+class Unauthenticated(GatewayError):
+    """No credential, or one that is not valid."""
+
+    reason = "CREDENTIAL_MISSING"
+
+
+class PermissionDenied(GatewayError):
+    """The credential does not cover this."""
+
+    reason = "SCOPE_MISSING"
+
+
+class RequestTooLarge(GatewayError):
+    """More bytes or instances than a request may have."""
+
+    reason = "REQUEST_TOO_LARGE"
+
+
+class Overloaded(GatewayError):
+    """Too much at once."""
+
+    reason = "OVERLOADED"
+
+
+class NotReady(GatewayError):
+    """No version of the model can answer yet."""
+
+    reason = "MODEL_NOT_READY"
+
+
+class BackendUnavailable(GatewayError):
+    """The backend cannot be reached."""
+
+    reason = "BACKEND_UNAVAILABLE"
+
+
+class DeadlineExceeded(GatewayError):
+    """The caller's time, or the backend's, ran out."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class BackendFailed(GatewayError):
+    """The backend answered with an error or with nonsense."""
+
+    reason = "BACKEND_FAILED"
+
+
+class BackendRejected(BackendFailed):
+    """The backend found the request itself wrong."""
+
+    reason = "BACKEND_REJECTED"

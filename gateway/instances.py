@@ -1,0 +1,125 @@
+"""What a caller sends for one prediction, and how it becomes a row of the model's input."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.backend import Array, Signature, TensorSpec, type_name
+from gateway.catalog import Servable
+from gateway.errors import InvalidInput, Unsupported
+from serving.preprocessing import InputError
+
+Row = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An encoded image."""
+
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A decoded image: uint8, (height, width, channels)."""
+
+    array: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """The model's inputs by name, without the batch dimension; the name None stands for the only one."""
+
+    values: Mapping[str | None, Array]
+
+
+Instance = Image | Pixels | Tensors
+
+
+def to_row(instance: Instance, servable: Servable, signature: Signature) -> Row:
+    """The arrays that `signature` takes for one instance, without the batch dimension.
+
+    InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
+    """
+    if isinstance(instance, Tensors):
+        return _checked(instance, servable, signature)
+    if servable.contract is None or servable.pipeline is None or signature.name != servable.contract.signature:
+        raise InvalidInput(
+            f"the signature {signature.name!r} of this model takes tensors, not images: {_expected(signature)}",
+            reason="IMAGES_NOT_ACCEPTED",
+        )
+    try:
+        if isinstance(instance, Image):
+            array: Array = servable.pipeline(instance.encoded)
+        else:
+            array = servable.pipeline.from_pixels(instance.array)
+    except InputError as error:
+        raise InvalidInput(str(error), reason=error.reason) from error
+    return {servable.contract.input.name: array}
+
+
+def _checked(instance: Tensors, servable: Servable, signature: Signature) -> Row:
+    values: dict[str, Array] = {}
+    for name, array in instance.values.items():
+        if name is None:
+            if len(signature.inputs) != 1:
+                raise InvalidInput(
+                    f"the signature takes {len(signature.inputs)} inputs, send them by name: {_expected(signature)}",
+                    reason="TENSOR_NAMES_MISMATCH",
+                )
+            values[next(iter(signature.inputs))] = array
+        else:
+            values[name] = array
+    if values.keys() != signature.inputs.keys():
+        raise InvalidInput(
+            f"the instance has the tensors {sorted(values)}; expected {_expected(signature)}",
+            reason="TENSOR_NAMES_MISMATCH",
+        )
+    for name, array in values.items():
+        _check_tensor(array, signature.inputs[name])
+        if servable.contract is not None and not _finite(array):
+            raise InvalidInput(
+                f"the tensor {name!r} holds NaN or infinity; expected finite numbers", reason="TENSOR_NOT_FINITE"
+            )
+    return values
+
+
+def _check_tensor(array: Array, spec: TensorSpec) -> None:
+    if not spec.batched:
+        raise Unsupported(
+            f"the input {spec.name!r} ({spec}) has no batch dimension; call tensorflow.serving.PredictionService",
+            reason="SIGNATURE_NOT_BATCHED",
+        )
+    if array.dtype != spec.dtype:
+        raise InvalidInput(
+            f"the tensor {spec.name!r} is {type_name(array.dtype)}; expected {type_name(spec.dtype)}",
+            reason="TENSOR_TYPE_MISMATCH",
+        )
+    if spec.shape is None:
+        return
+    wanted = spec.shape[1:]
+    if len(wanted) != array.ndim or any(
+        size not in (-1, there) for size, there in zip(wanted, array.shape, strict=True)
+    ):
+        raise InvalidInput(
+            f"the tensor {spec.name!r} has the shape {list(array.shape)}; expected {list(wanted)}"
+            + (" (an instance has no batch dimension)" if array.shape[1:] == wanted else ""),
+            reason="TENSOR_SHAPE_MISMATCH",
+        )
+
+
+def _finite(array: Array) -> bool:
+    kind: Any = array.dtype.kind
+    # "V" is how numpy files the types that it does not know itself, such as bfloat16.
+    return kind not in "fcV" or bool(np.isfinite(array).all())
+
+
+def _expected(signature: Signature) -> str:
+    """The inputs of one instance, for people."""
+    return ", ".join(
+        f"{name!r}: {type_name(spec.dtype)} {'any shape' if spec.shape is None else list(spec.shape[1:])}"
+        for name, spec in sorted(signature.inputs.items())
+    )

@@ -1,0 +1,77 @@
+"""`python -m gateway keys create|list|revoke`."""
+
+import argparse
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gateway.auth.keys import KeysFile, KeysFileError, create
+
+DEFAULT_FILE = Path("var/keys.json")
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one key command and returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (KeysFileError, OSError) as error:
+        print(f"keys: {error}", file=sys.stderr)
+        return 1
+    except ValidationError as error:
+        for problem in error.errors():
+            print(f"keys: {problem['loc'][0]}: {problem['msg']}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m gateway keys", description="API keys; only their hashes are kept.")
+    parser.add_argument("--file", type=Path, default=DEFAULT_FILE, help="the keys file (default: %(default)s)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    making = commands.add_parser("create", help="make a key and print it: it is shown this once")
+    making.add_argument("--client", required=True, help="whose it is, for logs and metrics")
+    making.add_argument(
+        "--scope", action="append", help="predict:MODEL or predict:*; may be repeated (default: predict:*)"
+    )
+    making.add_argument("--days", type=_positive, help="how long it is valid (default: until revoked)")
+    making.set_defaults(command=_create)
+    commands.add_parser("list", help="show the keys in the file").set_defaults(command=_list)
+    revoking = commands.add_parser("revoke", help="take keys out of the file")
+    revoking.add_argument("ids", nargs="+", metavar="ID", help="as `list` shows it")
+    revoking.set_defaults(command=_revoke)
+    return parser
+
+
+def _positive(text: str) -> float:
+    days = float(text)
+    if not 0 < days < 36500:  # noqa: PLR2004  # a century
+        raise argparse.ArgumentTypeError("expected a number of days above 0")
+    return days
+
+
+def _create(options: argparse.Namespace) -> None:
+    file = KeysFile.load(options.file) if options.file.exists() else KeysFile()
+    expires = datetime.now(UTC) + timedelta(days=options.days) if options.days else None
+    text, key = create(options.client, frozenset(options.scope or ["predict:*"]), expires)
+    file.keys.append(key)
+    file.save(options.file)
+    print(text)
+
+
+def _list(options: argparse.Namespace) -> None:
+    for key in KeysFile.load(options.file).keys:
+        expires = f"{key.expires:%Y-%m-%d}" if key.expires else "never"
+        scopes = " ".join(sorted(key.scopes))
+        print(f"{key.id}  {key.client:20}  created {key.created:%Y-%m-%d}  expires {expires:10}  {scopes}")
+
+
+def _revoke(options: argparse.Namespace) -> None:
+    file = KeysFile.load(options.file)
+    missing = set(options.ids) - {key.id for key in file.keys}
+    if missing:
+        raise KeysFileError(f"no key {', '.join(sorted(missing))} in {options.file}")
+    file.keys = [key for key in file.keys if key.id not in options.ids]
+    file.save(options.file)

@@ -1,0 +1,65 @@
+"""The gateway's Prometheus metrics. Labels are bounded: methods, models and clients that exist, and status codes."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+# Half a millisecond to ten seconds: finer where a prediction lives, coarser where only time-outs are.
+SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Every metric, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        call = ("method", "model", "version", "code")
+        self.calls = Counter(
+            "tensorgate_calls",
+            "Calls that ended, by status code and client.",
+            (*call, "client"),
+            registry=self.registry,
+        )
+        self.call_seconds = Histogram(
+            "tensorgate_call_seconds", "Time from request to answer.", call, buckets=SECONDS, registry=self.registry
+        )
+        self.in_flight = Gauge(
+            "tensorgate_calls_in_flight", "Calls being answered.", ("method",), registry=self.registry
+        )
+        self.instance_errors = Counter(
+            "tensorgate_instance_errors",
+            "Instances that could not be answered, by reason.",
+            ("model", "reason"),
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "tensorgate_stage_seconds",
+            "Time in one stage of a prediction: preprocess, queue, upstream.",
+            ("model", "stage"),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.batch_rows = Histogram(
+            "tensorgate_batch_rows", "Rows in one upstream call.", ("model",), buckets=ROWS, registry=self.registry
+        )
+        self.backend_up = Gauge(
+            "tensorgate_backend_up",
+            "1 if the backend answered the last poll for this model.",
+            ("model",),
+            registry=self.registry,
+        )
+        self.model_version = Gauge(
+            "tensorgate_model_version",
+            "The version that answers by default; 0 for none.",
+            ("model",),
+            registry=self.registry,
+        )
+        self.refused_versions = Gauge(
+            "tensorgate_refused_versions",
+            "Versions that the backend serves and the gateway refuses to route to.",
+            ("model",),
+            registry=self.registry,
+        )

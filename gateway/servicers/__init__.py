@@ -1,0 +1,1 @@
+"""The protocols: each servicer converts, calls the core, converts."""

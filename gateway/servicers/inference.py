@@ -1,0 +1,210 @@
+"""tensorgate.v1.InferenceService."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from gateway import catalog as catalogs
+from gateway import status
+from gateway.answers import Classification, Regression
+from gateway.backend import TensorSpec
+from gateway.call import current_call
+from gateway.catalog import Catalog, State
+from gateway.errors import GatewayError, InvalidInput
+from gateway.instances import Image, Instance, Pixels, Tensors
+from gateway.metrics import Metrics
+from gateway.predictor import Prediction, Predictor, Query
+from gateway.servicers import tensors
+from tensorgate.v1 import inference_service_pb2 as pb
+from tensorgate.v1 import model_pb2, tensor_pb2
+from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceServicer
+
+NAME = "tensorgate.v1.InferenceService"
+_TASKS = {
+    "classification": model_pb2.TASK_CLASSIFICATION,
+    "regression": model_pb2.TASK_REGRESSION,
+    "raw": model_pb2.TASK_RAW,
+}
+_STATES = {
+    State.LOADING: model_pb2.MODEL_VERSION_STATE_LOADING,
+    State.AVAILABLE: model_pb2.MODEL_VERSION_STATE_AVAILABLE,
+    State.REFUSED: model_pb2.MODEL_VERSION_STATE_REFUSED,
+    State.UNAVAILABLE: model_pb2.MODEL_VERSION_STATE_UNAVAILABLE,
+}
+_CHANNELS = (1, 3, 4)
+_DEFAULT_PAGE, _MAX_PAGE = 100, 1000
+
+
+class Inference(InferenceServiceServicer):
+    """Predict, GetModel and ListModels."""
+
+    def __init__(self, predictor: Predictor, catalog: Catalog, metrics: Metrics, *, default_timeout: float) -> None:
+        self._predictor = predictor
+        self._catalog = catalog
+        self._metrics = metrics
+        self._default_timeout = default_timeout
+
+    async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+        """Answers one or many instances."""
+        call = current_call.get()
+        call.model = self._authorized(request.model).name
+        call.instances = len(request.instances)
+        instances = [_instance_or_error(instance) for instance in request.instances]
+        query = Query(call.model, instances, request.version, request.signature, request.top_k)
+        deadline = time.monotonic() + self._default_timeout
+        result = await self._predictor.predict(query, min(deadline, call.deadline or deadline))
+        call.version = result.servable.version
+        errors = [
+            _located(prediction, f"instances[{place}]")
+            for place, prediction in enumerate(result.predictions)
+            if isinstance(prediction, GatewayError)
+        ]
+        call.failed_instances = len(errors)
+        for error in errors:
+            self._metrics.instance_errors.labels(call.model, error.reason).inc()
+        if len(errors) == len(instances):
+            raise errors[0]
+        return pb.PredictResponse(
+            model=call.model,
+            version=call.version,
+            predictions=[_prediction(prediction) for prediction in result.predictions],
+        )
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
+        """Describes one model."""
+        model = self._authorized(request.model)
+        current_call.get().model = model.name
+        return pb.GetModelResponse(model=_model(model))
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
+        """Lists the models that the caller may call."""
+        if request.page_size < 0:
+            raise InvalidInput(f"page_size is {request.page_size}; expected 0 or more", field="page_size")
+        principal = current_call.get().principal
+        names = sorted(name for name in self._catalog.models if principal.may("predict", name))
+        if request.page_token:
+            if request.page_token not in names:
+                raise InvalidInput("page_token comes from no answer of this method", field="page_token")
+            names = names[names.index(request.page_token) :]
+        size = min(request.page_size or _DEFAULT_PAGE, _MAX_PAGE)
+        page, rest = names[:size], names[size:]
+        return pb.ListModelsResponse(
+            models=[_model(self._catalog.models[name]) for name in page], next_page_token=rest[0] if rest else ""
+        )
+
+    def _authorized(self, name: str) -> catalogs.Model:
+        """The model, if the caller may know of it: rights come before existence."""
+        principal = current_call.get().principal
+        if name:
+            principal.require("predict", name)
+        model = self._catalog.model(name)
+        principal.require("predict", model.name)
+        return model
+
+
+def _instance_or_error(instance: pb.Instance) -> Instance | GatewayError:
+    try:
+        return _instance(instance)
+    except GatewayError as error:
+        return error
+
+
+def _instance(instance: pb.Instance) -> Instance:
+    kind = instance.WhichOneof("input")
+    if kind == "image":
+        return Image(instance.image)
+    if kind == "pixels":
+        return _pixels(instance.pixels)
+    if kind == "tensor":
+        return Tensors({None: tensors.to_numpy(instance.tensor)})
+    if kind == "tensors":
+        return Tensors({name: tensors.to_numpy(tensor) for name, tensor in instance.tensors.tensors.items()})
+    raise InvalidInput("the instance is empty; expected image, pixels, tensor or tensors", reason="INSTANCE_EMPTY")
+
+
+def _pixels(pixels: pb.Pixels) -> Pixels:
+    channels = pixels.channels or 1
+    shape = (pixels.height, pixels.width, channels)
+    if pixels.height < 1 or pixels.width < 1 or channels not in _CHANNELS:
+        raise InvalidInput(
+            f"pixels of {shape[0]}×{shape[1]} with {channels} channels; expected sides above 0 and 1, 3 or 4 channels",
+            reason="PIXELS_MALFORMED",
+        )
+    if len(pixels.data) != shape[0] * shape[1] * shape[2]:
+        raise InvalidInput(
+            f"pixels of {shape[0]}×{shape[1]} with {channels} channels need {shape[0] * shape[1] * shape[2]} bytes, "
+            f"there are {len(pixels.data)}",
+            reason="PIXELS_MALFORMED",
+        )
+    return Pixels(np.frombuffer(pixels.data, np.uint8).reshape(shape))
+
+
+def _located(error: GatewayError, field: str) -> GatewayError:
+    """The error with the instance it is about, unless it is about the backend."""
+    if error.field is None and isinstance(error, InvalidInput):
+        return type(error)(error.message, reason=error.reason, field=field, metadata=error.metadata)
+    return error
+
+
+def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
+    if isinstance(prediction, GatewayError):
+        code = status.number(status.code(prediction))
+        return pb.Prediction(error=pb.InstanceError(code=code, reason=prediction.reason, message=prediction.message))
+    answer = prediction.answer
+    if isinstance(answer, Classification):
+        top = [pb.ClassScore(label=s.label, class_index=s.class_index, score=s.score) for s in answer.top]
+        best = answer.top[0]
+        return pb.Prediction(
+            id=prediction.receipt,
+            classification=pb.Classification(
+                label=best.label, class_index=best.class_index, confidence=best.score, top=top
+            ),
+        )
+    if isinstance(answer, Regression):
+        return pb.Prediction(id=prediction.receipt, regression=pb.Regression(value=answer.value))
+    outputs = {name: tensors.to_proto(array) for name, array in answer.outputs.items()}
+    return pb.Prediction(id=prediction.receipt, outputs=tensor_pb2.NamedTensors(tensors=outputs))
+
+
+def _model(model: catalogs.Model) -> model_pb2.Model:
+    default = model.default
+    return model_pb2.Model(
+        name=model.name,
+        default_version=default.version if default else 0,
+        versions=[_version(model.versions[number]) for number in sorted(model.versions, reverse=True)],
+    )
+
+
+def _version(version: catalogs.Version) -> model_pb2.ModelVersion:
+    described = model_pb2.ModelVersion(
+        version=version.number, state=_STATES[version.state], state_detail=version.detail
+    )
+    if version.servable is None:
+        return described
+    for name, signature in sorted(version.servable.signatures.items()):
+        described.signatures.add(
+            name=name,
+            inputs=[_spec(spec) for _, spec in sorted(signature.inputs.items())],
+            outputs=[_spec(spec) for _, spec in sorted(signature.outputs.items())],
+        )
+    contract = version.servable.contract
+    if contract is not None:
+        described.contract.CopyFrom(
+            model_pb2.Contract(
+                task=_TASKS[contract.postprocessing.task],
+                labels=contract.postprocessing.labels,
+                accepts_images=version.servable.pipeline is not None and version.servable.pipeline.accepts_images,
+                preprocessing=[step.name for step in contract.preprocessing],
+                signature=contract.signature,
+                evaluation=contract.evaluation,
+                lineage=contract.lineage,
+            )
+        )
+    return described
+
+
+def _spec(spec: TensorSpec) -> model_pb2.TensorSpec:
+    return model_pb2.TensorSpec(
+        name=spec.name, dtype=tensors.data_type(spec.dtype), shape=spec.shape or (), unknown_rank=spec.shape is None
+    )

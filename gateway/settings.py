@@ -1,0 +1,153 @@
+"""Every setting of the gateway: a YAML file, the environment (TENSORGATE_…) and the command line, later ones winning.
+
+A nested setting is `backend.address` in the file, TENSORGATE_BACKEND__ADDRESS in the environment, --backend.address on
+the command line.
+"""
+
+import errno
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+CONFIG_VARIABLE = "TENSORGATE_CONFIG"
+Port = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
+Address = Annotated[str, Field(pattern=Port)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class BackendSettings(_Section):
+    """The model server behind the gateway."""
+
+    address: Address = "127.0.0.1:8500"
+    """host:port of TensorFlow Serving or of the embedded server."""
+    timeout: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds that a prediction may take where the caller sets no shorter deadline."""
+    poll_interval: Annotated[float, Field(gt=0)] = 1.0
+    """Seconds between two looks at which versions there are."""
+
+
+class BatchingSettings(_Section):
+    """How rows are gathered into upstream calls. Nothing waits while fewer than `max_in_flight` calls are under way."""
+
+    max_rows: Annotated[int, Field(ge=1)] = 128
+    """Rows in one upstream call; a request with more travels alone."""
+    max_in_flight: Annotated[int, Field(ge=1)] = 2
+    """Upstream calls at once for each model version and signature."""
+    max_queued_rows: Annotated[int, Field(ge=1)] = 4096
+    """Rows that may wait; beyond them callers get RESOURCE_EXHAUSTED."""
+
+
+class LimitSettings(_Section):
+    """What one caller, and all of them together, may ask."""
+
+    max_request_bytes: Annotated[int, Field(ge=1, le=512 << 20)] = 16 << 20
+    """Size of one request message."""
+    max_instances: Annotated[int, Field(ge=1)] = 256
+    """Instances in one request."""
+    max_concurrent_calls: Annotated[int, Field(ge=1)] = 1024
+    """Calls being answered at once."""
+
+
+class AuthSettings(_Section):
+    """Who may call."""
+
+    enabled: bool = True
+    """Off means that everybody may do everything: only where something else guards the port."""
+    keys_file: Path = Path("var/keys.json")
+    """The file that `python -m gateway keys create` writes; re-read when it changes."""
+
+
+class DrainSettings(_Section):
+    """What happens at SIGTERM: health turns NOT_SERVING, then no new calls are taken, then the process ends."""
+
+    delay: Annotated[float, Field(ge=0)] = 1.0
+    """Seconds in which calls are still taken, for load balancers to notice."""
+    grace: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds that calls in flight may take to finish."""
+
+
+class LogSettings(_Section):
+    """Logs go to stderr, one line an event."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The lowest level that is written."""
+    format: Literal["json", "console"] = "json"
+    """JSON for machines, console for people."""
+
+
+class Settings(BaseSettings):
+    """The gateway in front of TensorFlow Serving."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TENSORGATE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_prog_name="python -m gateway",
+    )
+
+    models: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], NoDecode, Field(min_length=1)]
+    """Names of the models to serve, as the model server knows them, separated by commas. Required."""
+    listen: Address = "127.0.0.1:50051"
+    """host:port for gRPC; port 0 takes a free one and logs it."""
+    http: Address = "127.0.0.1:8080"
+    """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
+    threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    """Threads that decode images. Default: the number of CPUs."""
+    receipt_key: SecretStr | None = None
+    """Secret of 16 to 64 characters that signs prediction ids; the same on every replica. Default: a new one at every
+    start, so that ids from before a restart cannot be checked."""
+    backend: BackendSettings = BackendSettings()
+    batching: BatchingSettings = BatchingSettings()
+    limits: LimitSettings = LimitSettings()
+    auth: AuthSettings = AuthSettings()
+    drain: DrainSettings = DrainSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        values = [value] if isinstance(value, str) else value
+        return (
+            [name.strip() for part in values for name in part.split(",")] if isinstance(values, list | tuple) else value
+        )
+
+    @field_validator("receipt_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not 16 <= len(value.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
+            raise ValueError("expected 16 to 64 bytes")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # no .env files here
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # no secrets directory here
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line (init), then environment, then the file that TENSORGATE_CONFIG names."""
+        file = os.environ.get(CONFIG_VARIABLE)
+        if file and not Path(file).is_file():
+            raise FileNotFoundError(errno.ENOENT, "there is no such settings file", file)
+        yaml = (YamlConfigSettingsSource(settings_cls, yaml_file=file),) if file else ()
+        return init_settings, env_settings, *yaml

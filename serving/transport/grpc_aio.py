@@ -1,0 +1,57 @@
+"""The transport of grpcio: grpc.aio."""
+
+from collections.abc import Callable, Sequence
+
+import grpc
+import grpc.aio
+
+Register = Callable[[grpc.aio.Server], None]
+"""Adds a servicer, as the generated `add_…Servicer_to_server` do."""
+
+
+class AddressTakenError(OSError):
+    """The address cannot be listened on."""
+
+
+class GrpcAioServer:
+    """A gRPC server on one address."""
+
+    def __init__(
+        self,
+        registrations: Sequence[Register],
+        *,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        max_message_bytes: int = -1,
+    ) -> None:
+        self._server = grpc.aio.server(
+            interceptors=interceptors,
+            options=(
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Without this a second server could take the same port, and each would get half of the calls.
+                ("grpc.so_reuseport", 0),
+                # Clients may keep idle connections open by pings, as load balancers do.
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ),
+        )
+        for register in registrations:
+            register(self._server)
+
+    def bind(self, address: str) -> int:
+        """Listens on `host:port`, in plain text, and returns the port (a free one for 0); AddressTakenError."""
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise AddressTakenError(
+                f"cannot listen on {address}: it is taken, or no address of this machine"
+            ) from error
+        return int(port)
+
+    async def start(self) -> None:
+        """Takes calls from now on."""
+        await self._server.start()
+
+    async def stop(self, grace: float) -> None:
+        """Takes no more calls and waits up to `grace` seconds for those in flight; then they are cancelled."""
+        await self._server.stop(grace)

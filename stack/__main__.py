@@ -1,0 +1,205 @@
+"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.auth.keys import KeyRing, KeysFile, KeysFileError, create
+from gateway.errors import Unauthenticated
+from stack.processes import Child, ProcessError, child
+from tensorgate import Client, TensorgateError
+
+MODEL = "digits"
+MODELS = Path("var/models")
+STATE = Path("var/stack")
+KEYS = STATE / "keys.json"
+# TensorFlow alone takes seconds to import, more on a busy machine.
+SERVER_TIMEOUT, GATEWAY_TIMEOUT = 120.0, 30.0
+DIGITS, ENOUGH = 10, 9
+
+
+class StackError(Exception):
+    """Something that the stack needs is not there, or did not work."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the processes listen; 0 takes a free port."""
+
+    server: int
+    gateway: int
+    http: int
+
+
+PORTS = {"run": Ports(8500, 50051, 8080), "demo": Ports(0, 0, 0)}
+
+
+def main() -> int:
+    """Runs the stack; 0 if all went well, 1 if any part failed."""
+    parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
+    parser.add_argument(
+        "mode", choices=sorted(PORTS), help="run: keep serving until Ctrl-C; demo: end after the answers"
+    )
+    mode = parser.parse_args().mode
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: _interrupt(stopping))
+    try:
+        ensure_model()
+        key = ensure_key()
+        with ExitStack() as children:
+            processes = start(PORTS[mode], children)
+            right = classify(processes.address, key)
+            if mode == "run":
+                _print_how_to_use(processes, key)
+                _keep_serving(processes, stopping)
+    except (StackError, ProcessError, TensorgateError, KeysFileError, OSError) as error:
+        print(f"stack: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0 if mode == "run" else 130
+    if right < ENOUGH:
+        print(f"stack: only {right} of {DIGITS} digits are right; expected {ENOUGH}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def ensure_model() -> None:
+    """Trains and publishes a model unless one is there."""
+    if list((MODELS / MODEL).glob("[0-9]*/saved_model.pb")):
+        return
+    print(f"No model in {MODELS / MODEL}: training one.", flush=True)
+    if subprocess.run([sys.executable, "-m", "trainer"], check=False).returncode:
+        raise StackError("training failed")
+
+
+def ensure_key() -> str:
+    """The key in TENSORGATE_KEY if the gateway will take it, else a new one; the gateway gets its hash."""
+    presented = os.environ.get("TENSORGATE_KEY")
+    try:
+        if presented and KEYS.exists():
+            KeyRing(KEYS).authenticate(presented)
+            return presented
+    except Unauthenticated:
+        pass
+    text, key = create("local", frozenset({"predict:*"}))
+    KeysFile(keys=[key]).save(KEYS)
+    return text
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The two processes of the stack and where they are reached."""
+
+    server: Child
+    gateway: Child
+    address: str
+    http: str
+
+
+def start(ports: Ports, children: ExitStack) -> Processes:
+    """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them."""
+    print("Starting the model server and the gateway …", flush=True)
+    base = (MODELS / MODEL).resolve()
+    server = children.enter_context(
+        child(
+            "the model server",
+            [
+                sys.executable,
+                "-m",
+                "serving.embedded",
+                f"--port={ports.server}",
+                f"--model_name={MODEL}",
+                f"--model_base_path={base}",
+            ],
+            STATE / "server.log",
+        )
+    )
+    backend = server.wait_for("serving gRPC on ", SERVER_TIMEOUT).split("serving gRPC on ")[1].strip()
+    gateway = children.enter_context(
+        child(
+            "the gateway",
+            [
+                sys.executable,
+                "-m",
+                "gateway",
+                f"--models={MODEL}",
+                f"--listen=127.0.0.1:{ports.gateway}",
+                f"--http=127.0.0.1:{ports.http}",
+                f"--backend.address={backend}",
+                f"--auth.keys-file={KEYS}",
+                "--drain.delay=0",
+            ],
+            STATE / "gateway.log",
+        )
+    )
+    serving = json.loads(gateway.wait_for('"event": "serving"', GATEWAY_TIMEOUT))
+    return Processes(server, gateway, serving["grpc"], serving["http"])
+
+
+def classify(address: str, key: str) -> int:
+    """Sends one held-out digit of each class, prints the answers, and returns how many are right."""
+    versions = sorted((MODELS / MODEL).glob("[0-9]*"), key=lambda path: int(path.name))
+    samples = sorted((versions[-1] / "assets.extra/samples").glob("*.png"))
+    by_label = {sample.name.split("-")[0]: sample for sample in samples}
+    if len(by_label) < DIGITS:
+        raise StackError(f"{versions[-1]} holds no samples; remove it to train again")
+    right = 0
+    with Client(address, key=key) as client:
+        model = client.get_model(MODEL)
+        accuracy = model.evaluation.get("accuracy", float("nan"))
+        print(f"\n{model.name} version {model.default_version}, held-out accuracy {accuracy:.4f}\n")
+        print(f"{'file':24}{'digit':>6}{'answer':>8}{'confidence':>12}{'ms':>8}")
+        for label, sample in by_label.items():
+            started = time.perf_counter()
+            answer = client.predict(sample, model=MODEL)
+            milliseconds = (time.perf_counter() - started) * 1e3
+            right += answer.label == label
+            mark = "" if answer.label == label else "  wrong"
+            print(f"{sample.name:24}{label:>6}{answer.label:>8}{answer.confidence:>12.1%}{milliseconds:>8.1f}{mark}")
+    print(f"\n{right} of {len(by_label)} right", flush=True)
+    return right
+
+
+def _print_how_to_use(processes: Processes, key: str) -> None:
+    sample = f"{MODELS}/{MODEL}/*/assets.extra/samples/*.png"
+    print(
+        f"""
+gRPC on {processes.address}, metrics on http://{processes.http}/metrics, logs in {STATE}/. In another shell:
+
+    export TENSORGATE_ADDRESS={processes.address} TENSORGATE_KEY={key}
+    .venv/bin/tensorgate predict {sample}
+
+Serving until Ctrl-C.""",
+        flush=True,
+    )
+
+
+def _keep_serving(processes: Processes, stopping: threading.Event) -> None:
+    """Waits for Ctrl-C; ProcessError should one of the processes end before."""
+    try:
+        while not stopping.wait(0.2):
+            for process in (processes.server, processes.gateway):
+                if not process.running:
+                    raise ProcessError(f"{process.name} has ended; see {process.log}")
+    finally:
+        print("Stopping …", flush=True)
+
+
+def _interrupt(stopping: threading.Event) -> None:
+    """Ends whatever is under way; a second signal while children are being ended changes nothing."""
+    if not stopping.is_set():
+        stopping.set()
+        raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Child processes that write a log, say when they are ready, and never outlive their parent."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+STOP_TIMEOUT = 40.0
+_POLL = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+class ProcessError(Exception):
+    """A child process ended, or did not get ready in time."""
+
+
+class Child:
+    """A running child; its output goes to `log`."""
+
+    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            # A session of its own: Ctrl-C reaches the parent alone, which then ends its children in order.
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads here
+            )
+        self.pid = self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process.poll() is None
+
+    def wait_for(self, marker: str, timeout: float) -> str:
+        """The first log line that contains `marker`; ProcessError if the process ends or `timeout` seconds pass."""
+        deadline = time.monotonic() + timeout
+        while True:
+            ended = not self.running
+            lines = self.log.read_text(errors="replace").splitlines(keepends=True)
+            for line in lines:
+                # A line without its end is still being written.
+                if marker in line and line.endswith("\n"):
+                    return line
+            if ended:
+                raise ProcessError(f"{self.name} ended with status {self._process.returncode}:\n{_tail(lines)}")
+            if time.monotonic() > deadline:
+                raise ProcessError(f"{self.name} was not ready within {timeout:.0f} s:\n{_tail(lines)}")
+            time.sleep(_POLL)
+
+    def stop(self) -> int:
+        """Ends the process, at first politely, and returns its exit status."""
+        if self.running:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+@contextlib.contextmanager
+def child(name: str, arguments: Sequence[str], log: Path) -> Iterator[Child]:
+    """A child that is ended when the context is left."""
+    started = Child(name, arguments, log)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def _die_with_parent() -> None:
+    """Has the kernel end this process should its parent be killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _tail(lines: Sequence[str]) -> str:
+    return "".join(f"    {line}" for line in lines[-15:]).rstrip()

@@ -1,0 +1,168 @@
+"""The command `tensorgate`."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
+from tensorgate.client import Client
+from tensorgate.errors import TensorgateError
+from tensorgate.results import Model, Prediction
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one file."""
+
+    file: str
+    milliseconds: float
+    prediction: Prediction | None = None
+    error: str = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; 0 if all went well, 1 if any call failed, 2 for a command line that makes no sense."""
+    options = _parser().parse_args(arguments)
+    try:
+        with Client(
+            options.address, key=options.key, tls=options.ca_file or options.tls, timeout=options.timeout
+        ) as client:
+            status: int = options.command(client, options)
+            return status
+    except (TensorgateError, OSError) as error:
+        print(f"tensorgate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    environment = os.environ.get
+    shared.add_argument(
+        "--address",
+        default=environment("TENSORGATE_ADDRESS", DEFAULT_ADDRESS),
+        help="host:port of the gateway (TENSORGATE_ADDRESS; default: %(default)s)",
+    )
+    shared.add_argument(
+        "--key", default=environment("TENSORGATE_KEY"), help="API key (better in TENSORGATE_KEY: arguments are seen)"
+    )
+    shared.add_argument("--tls", action="store_true", help="encrypt, trusting the public authorities")
+    shared.add_argument("--ca-file", metavar="FILE", help="encrypt, trusting the certificates in FILE")
+    shared.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT, metavar="SECONDS", help="for each call (default: %(default)s)"
+    )
+    shared.add_argument("--json", action="store_true", help="print JSON for machines")
+    parser = argparse.ArgumentParser(prog="tensorgate", description="Asks a tensorgate gateway for predictions.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    predict = commands.add_parser("predict", parents=[shared], help="predict on images")
+    predict.add_argument("files", nargs="+", metavar="FILE", help="an image; - for standard input")
+    predict.add_argument("--model", default="", help="its name (default: the gateway's only one)")
+    predict.add_argument("--model-version", type=int, default=0, metavar="N", help="(default: the gateway's choice)")
+    predict.add_argument("--top-k", type=int, default=3, metavar="K", help="classes to show (default: %(default)s)")
+    predict.set_defaults(command=_predict)
+    models = commands.add_parser("models", parents=[shared], help="list the models that the key may call")
+    models.set_defaults(command=_models)
+    return parser
+
+
+def _predict(client: Client, options: argparse.Namespace) -> int:
+    # Tells at once if the address, the key or the model is wrong, and spares the first prediction the connecting.
+    model = client.get_model(options.model)
+    answers = [_ask(client, file, model.name, options) for file in options.files]
+    if options.json:
+        print(json.dumps([_as_json(answer) for answer in answers], indent=2))
+    else:
+        _print_table(answers, model)
+    return 1 if any(answer.error for answer in answers) else 0
+
+
+def _ask(client: Client, file: str, model: str, options: argparse.Namespace) -> Answer:
+    try:
+        image = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+    except OSError as error:
+        return Answer(file, 0, error=f"{error.strerror}")
+    started = time.perf_counter()
+    try:
+        prediction = client.predict(image, model=model, version=options.model_version, top_k=options.top_k)
+    except TensorgateError as error:
+        return Answer(file, (time.perf_counter() - started) * 1e3, error=str(error))
+    return Answer(file, (time.perf_counter() - started) * 1e3, prediction)
+
+
+def _as_json(answer: Answer) -> dict[str, Any]:
+    entry: dict[str, Any] = {"file": answer.file, "milliseconds": round(answer.milliseconds, 3)}
+    prediction = answer.prediction
+    if prediction is None:
+        return entry | {"error": answer.error}
+    entry |= {"model": prediction.model, "version": prediction.version, "id": prediction.id}
+    if prediction.label is not None:
+        top = [{"label": score.label, "score": score.score} for score in prediction.top]
+        return entry | {"label": prediction.label, "confidence": prediction.confidence, "top": top}
+    if prediction.value is not None:
+        return entry | {"value": prediction.value}
+    return entry | {
+        "outputs": {
+            name: {"dtype": tensor.dtype, "shape": list(tensor.shape)} for name, tensor in prediction.outputs.items()
+        }
+    }
+
+
+def _print_table(answers: Sequence[Answer], model: Model) -> None:
+    table = Table(title=f"{model.name}, version {model.default_version}", title_justify="left")
+    for column, justify in (
+        ("file", "left"),
+        ("answer", "left"),
+        ("confidence", "right"),
+        ("next", "left"),
+        ("ms", "right"),
+    ):
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's own literal
+    for answer in answers:
+        prediction = answer.prediction
+        milliseconds = f"{answer.milliseconds:.1f}"
+        if prediction is None:
+            table.add_row(Text(answer.file), Text(answer.error, "red"), "", "", milliseconds)
+        elif prediction.label is not None:
+            others = ", ".join(f"{score.label} {score.score:.1%}" for score in prediction.top[1:])
+            table.add_row(
+                Text(answer.file), Text(prediction.label), f"{prediction.confidence:.1%}", Text(others), milliseconds
+            )
+        elif prediction.value is not None:
+            table.add_row(Text(answer.file), f"{prediction.value:g}", "", "", milliseconds)
+        else:
+            table.add_row(Text(answer.file), Text(", ".join(prediction.outputs)), "", "", milliseconds)
+    Console().print(table)
+
+
+def _models(client: Client, options: argparse.Namespace) -> int:
+    models = client.list_models()
+    if options.json:
+        entries = [
+            {"name": model.name, "default_version": model.default_version, "evaluation": model.evaluation}
+            for model in models
+        ]
+        print(json.dumps(entries, indent=2))
+        return 0
+    table = Table("model", "version", "evaluation")
+    for model in models:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(model.evaluation.items()))
+        table.add_row(Text(model.name), str(model.default_version or "none"), figures)
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

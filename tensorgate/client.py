@@ -1,0 +1,107 @@
+"""The synchronous client."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import grpc
+
+from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target, metadata
+from tensorgate.errors import from_rpc
+from tensorgate.requests import Instance, predict_request
+from tensorgate.results import Model, Prediction, prediction
+from tensorgate.v1 import inference_service_pb2 as pb
+from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
+
+
+class Client:
+    """One connection to a gateway; safe to share between threads. Every method may raise TensorgateError.
+
+    `timeout` is in seconds and bounds each call that sets none of its own.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        key: str | None = None,
+        tls: bool | str | Path = False,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        credentials = Target(address, tls).credentials()
+        self._channel = (
+            grpc.secure_channel(address, credentials, OPTIONS)
+            if credentials
+            else grpc.insecure_channel(address, OPTIONS)
+        )
+        self._stub = InferenceServiceStub(self._channel)
+        self._metadata = metadata(key)
+        self._timeout = timeout
+
+    def predict(
+        self,
+        instance: Instance,
+        *,
+        model: str = "",
+        version: int = 0,
+        signature: str = "",
+        top_k: int = 0,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """The answer to one instance. An empty model means the only one, version 0 the one the gateway routes to."""
+        answers = self.predict_batch(
+            [instance], model=model, version=version, signature=signature, top_k=top_k, timeout=timeout
+        )
+        return answers[0]
+
+    def predict_batch(
+        self,
+        instances: Sequence[Instance],
+        *,
+        model: str = "",
+        version: int = 0,
+        signature: str = "",
+        top_k: int = 0,
+        timeout: float | None = None,
+    ) -> list[Prediction]:
+        """The answers to several instances, in order; one that failed has `error`. Raises if all did."""
+        request = predict_request(instances, model=model, version=version, signature=signature, top_k=top_k)
+        try:
+            answer = self._stub.Predict(request, timeout=timeout or self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        return [prediction(answer, place) for place in range(len(answer.predictions))]
+
+    def get_model(self, name: str = "") -> Model:
+        """The model called `name`, or the only one."""
+        try:
+            answer = self._stub.GetModel(pb.GetModelRequest(model=name), timeout=self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        return Model(answer.model.name, answer.model.default_version, answer.model)
+
+    def list_models(self) -> list[Model]:
+        """The models that the key may call."""
+        models: list[Model] = []
+        token = ""
+        while True:
+            try:
+                answer = self._stub.ListModels(
+                    pb.ListModelsRequest(page_token=token), timeout=self._timeout, metadata=self._metadata
+                )
+            except grpc.RpcError as error:
+                raise from_rpc(error) from error
+            models += [Model(model.name, model.default_version, model) for model in answer.models]
+            token = answer.next_page_token
+            if not token:
+                return models
+
+    def close(self) -> None:
+        """Closes the connection; calls in flight end with an error."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

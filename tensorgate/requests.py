@@ -1,0 +1,88 @@
+"""What a caller may hand over, as messages."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tensorgate.v1 import inference_service_pb2 as pb
+from tensorgate.v1 import tensor_pb2
+
+Instance = bytes | os.PathLike[str] | Mapping[str, Any] | pb.Instance | Any
+"""An encoded image (bytes, or the path of its file), an array (anything with the buffer protocol, such as numpy's),
+arrays by name, or the message itself."""
+
+# By the struct module's codes, which the buffer protocol uses. Integers go by their size, which differs by platform.
+_FORMATS = {
+    "?": tensor_pb2.DATA_TYPE_BOOL,
+    "e": tensor_pb2.DATA_TYPE_FLOAT16,
+    "f": tensor_pb2.DATA_TYPE_FLOAT32,
+    "d": tensor_pb2.DATA_TYPE_FLOAT64,
+}
+_SIGNED = {
+    1: tensor_pb2.DATA_TYPE_INT8,
+    2: tensor_pb2.DATA_TYPE_INT16,
+    4: tensor_pb2.DATA_TYPE_INT32,
+    8: tensor_pb2.DATA_TYPE_INT64,
+}
+_UNSIGNED = {
+    1: tensor_pb2.DATA_TYPE_UINT8,
+    2: tensor_pb2.DATA_TYPE_UINT16,
+    4: tensor_pb2.DATA_TYPE_UINT32,
+    8: tensor_pb2.DATA_TYPE_UINT64,
+}
+
+
+def predict_request(
+    instances: Sequence[Instance], *, model: str, version: int, signature: str, top_k: int
+) -> pb.PredictRequest:
+    """The request; TypeError for an instance that is none of what may be handed over."""
+    return pb.PredictRequest(
+        model=model,
+        version=version,
+        signature=signature,
+        top_k=top_k,
+        instances=[to_instance(instance) for instance in instances],
+    )
+
+
+def to_instance(instance: Instance) -> pb.Instance:
+    """The message of one instance."""
+    if isinstance(instance, pb.Instance):
+        return instance
+    if isinstance(instance, bytes):
+        return pb.Instance(image=instance)
+    if isinstance(instance, os.PathLike):
+        return pb.Instance(image=Path(instance).read_bytes())
+    if isinstance(instance, Mapping):
+        tensors = {name: to_tensor(array) for name, array in instance.items()}
+        return pb.Instance(tensors=tensor_pb2.NamedTensors(tensors=tensors))
+    return pb.Instance(tensor=to_tensor(instance))
+
+
+def pixels(array: Any) -> pb.Instance:
+    """An image that needs no decoding: uint8, (height, width) or (height, width, channels)."""
+    view = memoryview(array)
+    if view.shape is None or view.format != "B" or view.ndim not in (2, 3):
+        raise TypeError("expected uint8 pixels of shape (height, width) or (height, width, channels)")
+    shape = (*view.shape, 1)
+    height, width, channels = shape[0], shape[1], shape[2]
+    return pb.Instance(pixels=pb.Pixels(data=view.tobytes(), height=height, width=width, channels=channels))
+
+
+def to_tensor(array: Any) -> tensor_pb2.Tensor:
+    """The message of an array; TypeError if it has no buffer, or elements of no known type."""
+    try:
+        view = memoryview(array)
+    except TypeError:
+        raise TypeError(f"expected an array such as numpy's, not {type(array).__name__}") from None
+    code = (view.format or "B").lstrip("@=<" if sys.byteorder == "little" else "@=>")
+    sizes = _SIGNED if code in tuple("bhilq") else _UNSIGNED if code in tuple("BHILQ") else {}
+    dtype = _FORMATS.get(code) or sizes.get(view.itemsize)
+    if dtype is None:
+        raise TypeError(f"an array of elements {view.format!r} cannot be sent")
+    data = view.tobytes()
+    if sys.byteorder == "big":
+        data = b"".join(data[i : i + view.itemsize][::-1] for i in range(0, len(data), view.itemsize))
+    return tensor_pb2.Tensor(dtype=dtype, shape=view.shape, data=data)

@@ -1,0 +1,109 @@
+"""What the gateway answers, as plain typed values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from tensorgate.errors import TensorgateError
+from tensorgate.v1 import inference_service_pb2 as pb
+from tensorgate.v1 import model_pb2, tensor_pb2
+
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One class's score, 0 to 1."""
+
+    label: str
+    class_index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An output tensor without its batch dimension; `numpy()` where numpy is installed."""
+
+    dtype: str
+    """As in numpy: float32, int64, …, bfloat16, string."""
+    shape: tuple[int, ...]
+    data: bytes
+    """Row-major little-endian; empty for strings."""
+    strings: tuple[bytes, ...] = ()
+
+    def numpy(self) -> Any:
+        """The numpy array; strings as an object array of bytes, bfloat16 as float32."""
+        import numpy as np  # noqa: PLC0415  # the client works without
+
+        if self.dtype == "string":
+            array = np.empty(len(self.strings), object)
+            array[:] = self.strings
+        elif self.dtype == "bfloat16":
+            array = (np.frombuffer(self.data, "<u2").astype("<u4") << 16).view("<f4")
+        else:
+            array = np.frombuffer(self.data, np.dtype(self.dtype).newbyteorder("<"))
+        return array.reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one instance: a label, a value, output tensors, or in a batch an error."""
+
+    model: str
+    version: int
+    id: str = ""
+    """The receipt: keep it if you may send feedback."""
+    label: str | None = None
+    class_index: int | None = None
+    confidence: float | None = None
+    """The score of `label`, 0 to 1."""
+    top: tuple[Score, ...] = ()
+    """The best classes, best first."""
+    value: float | None = None
+    """A regression's answer."""
+    outputs: Mapping[str, Tensor] = field(default_factory=dict)
+    error: TensorgateError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that the key may call. `message` has all that the gateway says of it."""
+
+    name: str
+    default_version: int
+    """The version that answers a request which names none; 0 while there is none."""
+    message: model_pb2.Model
+
+    @property
+    def evaluation(self) -> Mapping[str, float]:
+        """The default version's figures on held-out data, e.g. accuracy; empty if it carries no contract."""
+        for version in self.message.versions:
+            if version.version == self.default_version:
+                return dict(version.contract.evaluation)
+        return {}
+
+
+def prediction(answer: pb.PredictResponse, place: int) -> Prediction:
+    """The prediction at `place` of an answer."""
+    message = answer.predictions[place]
+    model, version = answer.model, answer.version
+    kind = message.WhichOneof("result")
+    if kind == "error":
+        failed = message.error
+        error = TensorgateError(_CODES.get(failed.code, "UNKNOWN"), failed.message, reason=failed.reason)
+        return Prediction(model, version, error=error)
+    if kind == "classification":
+        best = message.classification
+        top = tuple(Score(score.label, score.class_index, score.score) for score in best.top)
+        return Prediction(model, version, message.id, best.label, best.class_index, best.confidence, top)
+    if kind == "regression":
+        return Prediction(model, version, message.id, value=message.regression.value)
+    outputs = {name: _tensor(tensor) for name, tensor in message.outputs.tensors.items()}
+    return Prediction(model, version, message.id, outputs=outputs)
+
+
+def _tensor(message: tensor_pb2.Tensor) -> Tensor:
+    dtype = tensor_pb2.DataType.Name(message.dtype).removeprefix("DATA_TYPE_").lower()
+    return Tensor(dtype, tuple(message.shape), message.data, tuple(message.string_values))

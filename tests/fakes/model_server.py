@@ -1,0 +1,168 @@
+"""A model server without TensorFlow: TFS's protocol over gRPC, behaviour under the test's control."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+
+from serving import contract as contracts
+from serving.wire import codec, tensorflow_pb2
+from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.tensorflow_serving_pb2_grpc import (
+    ModelServiceServicer,
+    PredictionServiceServicer,
+    add_ModelServiceServicer_to_server,
+    add_PredictionServiceServicer_to_server,
+)
+
+Spec = tuple[type[Any], tuple[int, ...]]
+
+
+def signature_def(inputs: Mapping[str, Spec], outputs: Mapping[str, Spec]) -> tensorflow_pb2.SignatureDef:
+    """A SignatureDef of tensors by name, each a numpy type and a shape."""
+    definition = tensorflow_pb2.SignatureDef(method_name="tensorflow/serving/predict")
+    for tensors, described in ((inputs, definition.inputs), (outputs, definition.outputs)):
+        for name, (dtype, shape) in tensors.items():
+            described[name].dtype = codec.element_type_of(np.empty(0, dtype)).code
+            for size in shape:
+                described[name].tensor_shape.dim.add(size=size)
+    return definition
+
+
+IMAGES = signature_def({"image": (np.float32, (-1, 28, 28))}, {"probabilities": (np.float32, (-1, 10))})
+CONTRACT = signature_def({contracts.VERSIONS_INPUT: (object, (-1,))}, {contracts.JSON_OUTPUT: (object, (-1,))})
+
+
+def brightest_row(image: np.ndarray) -> np.ndarray:
+    """The fake digit classifier: nearly sure of the class whose band of rows is the brightest."""
+    bands = np.stack([band.mean(axis=(1, 2)) for band in np.array_split(image, 10, axis=1)], axis=1)
+    scores = np.full(bands.shape, 0.01, np.float32)
+    scores[np.arange(len(bands)), bands.argmax(axis=1)] = 0.91
+    return scores
+
+
+@dataclass
+class FakeModel:
+    """One model: which versions are AVAILABLE, what they say, and how they behave."""
+
+    versions: list[int] = field(default_factory=lambda: [1])
+    contract: str | None = None
+    """The contract's JSON; None for a model that carries none."""
+    signatures: dict[str, tensorflow_pb2.SignatureDef] = field(default_factory=lambda: {"serving_default": IMAGES})
+    states: dict[int, int] = field(default_factory=dict)
+    """States other than AVAILABLE."""
+
+
+class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
+    """Serves `models` on a port and a thread of its own; stop and start it to see what a client makes of that."""
+
+    def __init__(self, **models: FakeModel) -> None:
+        self.models = models
+        self.port = 0
+        self.delay = 0.0
+        self.error: tuple[grpc.StatusCode, str] | None = None
+        self.garbage: tfs.PredictResponse | None = None
+        self.compute = brightest_row
+        self.batches: list[int] = []
+        """Rows of every Predict but those for the contract."""
+        self.cancelled = 0
+        self.timeouts: list[float | None] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Listens; on the same port as before, if it was started before."""
+        self._run(self._start())
+
+    def stop(self) -> None:
+        """Breaks every connection at once."""
+        if self._server is not None:
+            self._run(self._server.stop(None))
+            self._server = None
+
+    def close(self) -> None:
+        """Stops for good."""
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+
+    async def _start(self) -> None:
+        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)))
+        add_PredictionServiceServicer_to_server(self, self._server)
+        add_ModelServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(self.address)
+        await self._server.start()
+
+    async def GetModelStatus(self, request: tfs.GetModelStatusRequest, context: Any) -> tfs.GetModelStatusResponse:
+        model = await self._model(request.model_spec, context)
+        available = tfs.ModelVersionStatus.AVAILABLE
+        return tfs.GetModelStatusResponse(
+            model_version_status=[
+                tfs.ModelVersionStatus(version=version, state=model.states.get(version, available))
+                for version in model.versions
+            ]
+        )
+
+    async def GetModelMetadata(
+        self, request: tfs.GetModelMetadataRequest, context: Any
+    ) -> tfs.GetModelMetadataResponse:
+        model = await self._model(request.model_spec, context)
+        signatures = model.signatures | ({"contract": CONTRACT} if model.contract is not None else {})
+        response = tfs.GetModelMetadataResponse()
+        response.metadata["signature_def"].Pack(tfs.SignatureDefMap(signature_def=signatures))
+        return response
+
+    async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
+        model = await self._model(request.model_spec, context)
+        inputs = {name: codec.to_numpy(tensor) for name, tensor in request.inputs.items()}
+        if request.model_spec.signature_name == contracts.SIGNATURE:
+            answer = np.array([(model.contract or "").encode()], object)
+            return _response({contracts.JSON_OUTPUT: answer})
+        rows = next(iter(inputs.values())).shape[0]
+        self.batches.append(rows)
+        self.timeouts.append(context.time_remaining())
+        try:
+            await asyncio.sleep(self.delay)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            await context.abort(*self.error)
+        if self.garbage is not None:
+            return self.garbage
+        if "image" in inputs:
+            if (inputs["image"] == 666).any():
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a row that the model refuses")
+            return _response({"probabilities": self.compute(inputs["image"])})
+        return _response({f"{name}_out": array for name, array in inputs.items()})
+
+    async def _model(self, spec: tfs.ModelSpec, context: Any) -> FakeModel:
+        model = self.models.get(spec.name)
+        if model is None or not model.versions:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}")
+        if spec.HasField("version") and spec.version.value not in model.versions:
+            text = f"Servable not found for request: Specific({spec.name}, {spec.version.value})"
+            await context.abort(grpc.StatusCode.NOT_FOUND, text)
+        return model
+
+
+def _response(outputs: Mapping[str, np.ndarray]) -> tfs.PredictResponse:
+    response = tfs.PredictResponse()
+    for name, array in outputs.items():
+        response.outputs[name].CopyFrom(codec.to_proto(np.asarray(array), typed=True))
+    return response

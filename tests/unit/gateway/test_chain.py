@@ -1,0 +1,111 @@
+"""gateway.interceptors"""
+
+import json
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import structlog
+
+from gateway.call import Call, current_call
+from gateway.interceptors.access_log import AccessLog
+from gateway.interceptors.admission import Admission
+from gateway.interceptors.chain import Chain
+from gateway.interceptors.request_id import RequestId
+from serving.transport.grpc_aio import GrpcAioServer
+
+
+class Recorder:
+    """Notes what it sees; refuses with `error` if there is one."""
+
+    def __init__(self, name: str, notes: list[str], error: Exception | None = None) -> None:
+        self.name, self.notes, self.error = name, notes, error
+
+    async def on_start(self, call: Call) -> None:
+        self.notes.append(f"{self.name} start")
+        if self.error:
+            raise self.error
+
+    def on_end(self, call: Call) -> None:
+        self.notes.append(f"{self.name} end {call.code}")
+
+
+async def call(chain: Chain, behaviour: Any, raw: bytes = b"x") -> bytes:
+    """Calls `behaviour` through `chain`, over a real connection."""
+
+    def register(server: grpc.aio.Server) -> None:
+        handler = grpc.unary_unary_rpc_method_handler(behaviour, bytes.upper, bytes.lower)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", {"M": handler}),))
+
+    server = GrpcAioServer([register], interceptors=[chain])
+    port = server.bind("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            answer: bytes = await channel.unary_unary("/s/M")(raw)
+            return answer
+    finally:
+        await server.stop(0)
+
+
+async def echo(request: bytes, context: Any) -> bytes:
+    """Answers with the request."""
+    assert current_call.get().method == "/s/M"
+    return request
+
+
+async def test_order() -> None:
+    """Interceptors start outermost first and end in reverse; the servicer sees a parsed request."""
+    notes: list[str] = []
+    chain = Chain([Recorder("a", notes), Recorder("b", notes)], max_request_bytes=9)
+    assert await call(chain, echo) == b"x"
+    assert notes == ["a start", "b start", "b end OK", "a end OK"]
+
+
+async def test_refusal() -> None:
+    """Who refuses ends the call: nobody further in starts, and those who started end with the code."""
+    notes: list[str] = []
+    chain = Chain(
+        [Recorder("a", notes), Recorder("b", notes, ValueError("!")), Recorder("c", notes)], max_request_bytes=9
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(chain, echo)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert notes == ["a start", "b start", "b end INTERNAL", "a end INTERNAL"]
+
+
+async def test_unknown_exception() -> None:
+    """A bug in a servicer is INTERNAL without its text; the log has one line with its traceback."""
+
+    async def buggy(request: bytes, context: Any) -> bytes:
+        raise RuntimeError("the password is 1234")
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(Chain([RequestId(), AccessLog()], max_request_bytes=9), buggy)
+    assert "1234" not in (caught.value.details() or "")
+    (line,) = lines
+    assert (line["code"], line["log_level"]) == ("INTERNAL", "error")
+    assert line["request_id"] in (caught.value.details() or "")
+    assert isinstance(line["exc_info"], RuntimeError)
+    assert "1234" not in json.dumps({key: value for key, value in line.items() if key != "exc_info"})
+
+
+async def test_too_large() -> None:
+    """A request over the limit is refused before it is parsed."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(Chain([], max_request_bytes=9), echo, b"x" * 10)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_admission() -> None:
+    """No more calls at once than admitted; one that was refused gives no place back."""
+    admission = Admission(1)
+    calls = [Call("/s/M", {}, "", None) for _ in range(3)]
+    await admission.on_start(calls[0])
+    for refused in calls[1:]:
+        with pytest.raises(Exception, match="as many as it may"):
+            await admission.on_start(refused)
+        admission.on_end(refused)
+    admission.on_end(calls[0])
+    await admission.on_start(calls[1])
