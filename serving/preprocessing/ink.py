@@ -102,8 +102,8 @@ def thicken(image: Plane, *, share: Share = 0.15, min_side: Side = 40) -> Plane:
 def center_of_mass(image: Plane, *, height: Side, width: Side) -> Plane:
     """Puts an image on a dark canvas of `height` × `width`, its centre of mass in the middle as far as it fits.
 
-    As MNIST was made. An image larger than the canvas is refused at construction by whoever writes the pipeline: resize
-    first; here the excess is cut off on the right and below.
+    As MNIST was made: the middle is pixel (`height` / 2, `width` / 2). What is larger than the canvas is cut off on the
+    right and below; resize first.
     """
     image = image[:height, :width]
     weight = float(image.sum(dtype=np.int64))
