@@ -124,7 +124,7 @@ def test_center_of_mass() -> None:
     assert columns.mean() == pytest.approx(14, abs=0.5)
     dot = np.zeros((3, 3), np.uint8)
     dot[1, 1] = 255
-    assert np.argwhere(ink.center_of_mass(dot, height=9, width=9)).tolist() == [[4, 4]]
+    assert np.argwhere(ink.center_of_mass(dot, height=10, width=10)).tolist() == [[5, 5]]
     assert ink.center_of_mass(np.zeros((2, 2), np.uint8), height=4, width=4).shape == (4, 4)
     assert ink.center_of_mass(np.ones((9, 9), np.uint8), height=4, width=4).sum() == 16
 
