@@ -35,7 +35,7 @@ log = structlog.get_logger("gateway")
 # Seconds between two looks at files that may have changed, and at what health should say.
 WATCH_INTERVAL = 1.0
 # Seconds to wait for the models before the ports open without them.
-FIRST_LOOK = 1.0
+FIRST_LOOK = 0.3
 # The transport takes this many times the largest request, so that one that is too large gets a typed answer; beyond
 # that it is cut off unread.
 OVERSIZE_FACTOR = 4

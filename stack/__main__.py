@@ -30,25 +30,10 @@ class StackError(Exception):
     """Something that the stack needs is not there, or did not work."""
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where the processes listen; 0 takes a free port."""
-
-    server: int
-    gateway: int
-    http: int
-
-
-PORTS = {"run": Ports(8500, 50051, 8080), "demo": Ports(0, 0, 0)}
-
-
 def main() -> int:
     """Runs the stack; 0 if all went well, 1 if any part failed."""
-    parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
-    parser.add_argument(
-        "mode", choices=sorted(PORTS), help="run: keep serving until Ctrl-C; demo: end after the answers"
-    )
-    mode = parser.parse_args().mode
+    options = _options()
+    mode = options.mode
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: _interrupt(stopping))
@@ -56,7 +41,7 @@ def main() -> int:
         ensure_model()
         key = ensure_key()
         with ExitStack() as children:
-            processes = start(PORTS[mode], children)
+            processes = start(options, children)
             right = classify(processes.address, key)
             if mode == "run":
                 _print_how_to_use(processes, key)
@@ -70,6 +55,19 @@ def main() -> int:
         print(f"stack: only {right} of {DIGITS} digits are right; expected {ENOUGH}", file=sys.stderr)
         return 1
     return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
+    modes = parser.add_subparsers(dest="mode", required=True, metavar="MODE")
+    for mode, text, ports in (
+        ("run", "keep serving until Ctrl-C", (8500, 50051, 8080)),
+        ("demo", "end after the answers", (0, 0, 0)),
+    ):
+        options = modes.add_parser(mode, help=text)
+        for name, port in zip(("server", "gateway", "http"), ports, strict=True):
+            options.add_argument(f"--{name}", type=int, default=port, metavar="PORT", help="0 for any (%(default)s)")
+    return parser.parse_args()
 
 
 def ensure_model() -> None:
@@ -105,7 +103,7 @@ class Processes:
     http: str
 
 
-def start(ports: Ports, children: ExitStack) -> Processes:
+def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
     """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them."""
     print("Starting the model server and the gateway …", flush=True)
     base = (MODELS / MODEL).resolve()

@@ -1,0 +1,1 @@
+"""What tensorgate bears and what it costs."""

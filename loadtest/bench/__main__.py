@@ -1,0 +1,75 @@
+"""`python -m loadtest.bench`: the gateway on the digits model against a bare grpc.aio echo, in one run."""
+
+import argparse
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from loadtest.bench.load import Figure, Load, LoadError, Target, run
+from stack.__main__ import MODEL, MODELS, ensure_key, ensure_model, start
+from stack.processes import child
+from tensorgate import Client
+from tensorgate.requests import pixels, predict_request
+
+PREDICT = "/tensorgate.v1.InferenceService/Predict"
+WARM_UP = 500
+
+
+def main() -> int:
+    """Measures and prints a table; 1 if a call failed."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
+    parser.add_argument("--calls", type=int, default=8000, help="in each measurement (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="the median of them counts (default: %(default)s)")
+    options = parser.parse_args()
+    ensure_model()
+    key = ensure_key()
+    sample = next(iter(sorted(MODELS.glob(f"{MODEL}/*/assets.extra/samples/7-*.png"))))
+    tensor = np.zeros((28, 28), np.float32)
+    cases = {"PNG": sample, "pixels": pixels(np.zeros((28, 28), np.uint8)), "tensor": tensor}
+    messages = {
+        name: predict_request([instance], model=MODEL, version=0, signature="", top_k=0).SerializeToString()
+        for name, instance in cases.items()
+    }
+    with ExitStack() as children, tempfile.TemporaryDirectory() as scratch:
+        echo = children.enter_context(
+            child("the echo", [sys.executable, "-m", "loadtest.bench.echo"], Path(scratch) / "echo.log")
+        )
+        echo_address = echo.wait_for("serving on ", 30).split()[-1]
+        processes = start(argparse.Namespace(server=0, gateway=0, http=0), children)
+        with Client(processes.address, key=key) as client:
+            for instance in cases.values():
+                client.predict(instance)
+        targets = {"bare grpc.aio echo": Target(echo_address, "/bench.Echo/Echo", messages["tensor"])} | {
+            f"gateway, {name}": Target(processes.address, PREDICT, message) for name, message in messages.items()
+        }
+        figures: dict[str, list[Figure]] = {name: [] for name in targets}
+        try:
+            # Round after round, so that a machine that slows down slows all of them.
+            for number in range(options.rounds + 1):
+                for name, target in targets.items():
+                    load = Load(options.calls if number else WARM_UP)
+                    figure = run(target, key, load, Path(scratch))
+                    if number:
+                        figures[name].append(figure)
+        except LoadError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+    _print_table(figures)
+    return 0
+
+
+def _print_table(figures: dict[str, list[Figure]]) -> None:
+    medians = {
+        name: sorted(measured, key=lambda figure: figure.rate)[len(measured) // 2] for name, measured in figures.items()
+    }
+    reference = next(iter(medians.values())).rate
+    print(f"\n{'single-row calls, 8 connections × 16 streams':46}{'calls/s':>9}{'p50 ms':>9}{'ratio':>7}")
+    for name, figure in medians.items():
+        print(f"{name:46}{figure.rate:9.0f}{figure.p50 * 1e3:9.1f}{figure.rate / reference:7.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
