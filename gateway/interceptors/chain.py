@@ -51,7 +51,7 @@ class Chain(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        if not method.startswith(self._exempt or ("\0",)):
+        if not method.startswith(self._exempt):
             handler = self._around(method, handler)
         self._handlers[method] = handler
         return handler

@@ -1,5 +1,6 @@
 """What a caller can do wrong: each gets its status code, details and a message that says what was expected."""
 
+import asyncio
 import struct
 import zlib
 from typing import Any
@@ -15,7 +16,7 @@ from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.conftest import Gateway, StartGateway
+from tests.integration.conftest import Gateway, StartGateway, eventually
 
 PNG = digits.encode(digits.band(3))
 JPEG = digits.encode(digits.band(3), "JPEG")
@@ -206,6 +207,22 @@ async def test_an_expired_deadline_costs_nothing(gateway: Gateway, server: FakeM
     assert caught.value.code == "DEADLINE_EXCEEDED"
     assert server.timeouts[0] is not None
     assert server.timeouts[0] < 0.25
+    await eventually(lambda: asyncio.sleep(0, server.cancelled == 1))
+    await eventually(lambda: asyncio.sleep(0, [line["code"] for line in gateway.calls()] == ["DEADLINE_EXCEEDED"]))
+
+
+async def test_a_caller_who_leaves(gateway: Gateway, server: FakeModelServer) -> None:
+    """A call that its caller cancels is logged as CANCELLED, its upstream call is cancelled, and its slot is free."""
+    server.delay = 60.0
+    async with gateway.client() as client:
+        leaving = [asyncio.create_task(client.predict(PNG)) for _ in range(3)]
+        await eventually(lambda: asyncio.sleep(0, len(server.batches) >= 1))
+        for task in leaving:
+            task.cancel()
+        await eventually(lambda: asyncio.sleep(0, [line["code"] for line in gateway.calls()] == ["CANCELLED"] * 3))
+        await eventually(lambda: asyncio.sleep(0, server.cancelled == len(server.batches)))
+        server.delay = 0.0
+        assert (await client.predict(PNG)).label == "3"
 
 
 async def test_pixels(shared_gateway: Gateway) -> None:

@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from serving.preprocessing import Step
+from trainer.data import Dataset
+
+STEPS = (
+    Step(name="decode"),
+    Step(name="grayscale"),
+    Step(name="normalize"),
+    Step(name="cast", parameters={"dtype": "float32"}),
+)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """The shortest pipeline from an image to a float32 plane from 0 to 1."""
+    return STEPS
+
+
+@pytest.fixture(scope="module")
+def bars():
+    """60 images of 28 × 28 in three classes: a bright bar on the left, in the middle or on the right, and noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    images = rng.integers(0, 60, (60, 28, 28)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[4:24, 4 + 8 * label : 8 + 8 * label] = 250
+    return Dataset(images, labels, "bars")

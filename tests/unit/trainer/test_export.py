@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.contract import Contract, Golden, InputSpec, Postprocessing
+from serving.preprocessing import build
+from trainer import export, network
+from trainer.errors import TrainingError
+from trainer.recipe import Network
+from trainer.samples import png
+
+
+@pytest.fixture
+def model():
+    """A network of random weights for the bars."""
+    return network.build(Network(hidden=(4,), dropout=0.5), (28, 28), 3)
+
+
+@pytest.fixture
+def contract(bars, steps):
+    """What that model has to say of itself."""
+    file = png(bars.images[0])
+    return Contract(
+        name="bars",
+        input=InputSpec(name="image", dtype="float32", shape=(28, 28)),
+        preprocessing=steps,
+        golden=(Golden(encoded=file, tensor=build(steps)(file).tobytes(), tolerance=0.02),),
+        postprocessing=Postprocessing(task="classification", output="probabilities", labels=("a", "b", "c")),
+    )
+
+
+INPUTS = np.random.default_rng(0).random((6, 28, 28), np.float32)
+
+
+def test_the_signatures_are_those_that_the_contract_names(tmp_path, model, contract):
+    """Servers and clients find the tensors under their names, with a free batch dimension."""
+    export.write(tmp_path / "1", model, contract)
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    assert set(signatures) == {"serving_default", "contract"}
+    described = {
+        name: (signature.structured_input_signature[1], signature.structured_outputs)
+        for name, signature in signatures.items()
+    }
+    assert described == {
+        "serving_default": (
+            {"image": tf.TensorSpec((None, 28, 28), tf.float32, "image")},
+            {"probabilities": tf.TensorSpec((None, 3), tf.float32, "probabilities")},
+        ),
+        "contract": (
+            {"versions": tf.TensorSpec((None,), tf.string, "versions")},
+            {"contract": tf.TensorSpec((None,), tf.string, "contract")},
+        ),
+    }
+
+
+def test_the_contract_answers_each_version_that_is_asked_for(tmp_path, model, contract):
+    """One answer per element: the JSON for the version that it is written in, nothing for any other."""
+    export.write(tmp_path / "1", model, contract)
+    ask = tf.saved_model.load(str(tmp_path / "1")).signatures["contract"]
+    known, unknown, empty = ask(versions=tf.constant(["1", "2", ""]))["contract"].numpy()
+    assert Contract.parse(known) == contract
+    assert (unknown, empty) == (b"", b"")
+    assert ask(versions=tf.constant([], tf.string))["contract"].shape == (0,)
+
+
+def test_the_export_computes_what_the_model_does(tmp_path, model, contract):
+    """Dropout is off in the export, and its output is the model's."""
+    export.write(tmp_path / "1", model, contract)
+    export.verify(tmp_path / "1", model, INPUTS)
+    serve = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    first, second = (serve(image=tf.constant(INPUTS))["probabilities"].numpy() for _ in range(2))
+    assert np.array_equal(first, second)
+    assert first == pytest.approx(model.predict(INPUTS, verbose=0), abs=1e-5)
+
+
+def test_an_export_of_another_model_is_found_out(tmp_path, model, contract):
+    """Outputs that are not the model's stop the publication."""
+    export.write(tmp_path / "1", network.build(Network(hidden=(4,)), (28, 28), 3), contract)
+    with pytest.raises(TrainingError, match="output differs"):
+        export.verify(tmp_path / "1", model, INPUTS)
+
+
+def test_a_contract_that_is_not_kept_is_found_out(tmp_path, model, contract):
+    """So does a golden vector that the pipeline does not reproduce."""
+    wrong = contract.golden[0].model_copy(update={"tensor": np.zeros((28, 28), "<f4").tobytes()})
+    export.write(tmp_path / "1", model, contract.model_copy(update={"golden": (wrong,)}))
+    with pytest.raises(TrainingError, match="golden vector 0 differs"):
+        export.verify(tmp_path / "1", model, INPUTS)

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import TrainingError
+from trainer.recipe import parse
+
+SMALL = """
+name: small
+labels: [cat, dog]
+preprocessing: [{name: decode}, {name: grayscale}]
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a recipe; the path as an argument."""
+
+    def write(text):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_the_default_recipe_is_the_digits():
+    """Without arguments the digits are trained, and published under var/models."""
+    recipe, base = parse([])
+    assert (recipe.name, recipe.labels, recipe.network.dropout, recipe.fit.batch_size) == (
+        "digits",
+        tuple("0123456789"),
+        0.2,
+        128,
+    )
+    assert base == Path("var/models")
+
+
+def test_the_command_line_overrides_the_file(written):
+    """A setting given on the command line wins, however deep; what it leaves out stays the file's."""
+    path = written(SMALL + "fit: {epochs: 9, batch_size: 16}")
+    arguments = ["--recipe", path, "--model_base_path", "/store", "--seed", "3", "--fit.epochs", "5"]
+    recipe, base = parse([*arguments, "--network.hidden", "64,32"])
+    assert (recipe.name, recipe.seed, recipe.network.hidden, base) == ("small", 3, (64, 32), Path("/store"))
+    assert (recipe.fit.epochs, recipe.fit.batch_size) == (5, 16)
+
+
+def test_the_environment_changes_nothing(written, monkeypatch):
+    """An environment variable that is called like a setting is none."""
+    monkeypatch.setenv("SEED", "99")
+    monkeypatch.setenv("NAME", "other")
+    recipe, _ = parse(["--recipe", written(SMALL)])
+    assert (recipe.name, recipe.seed) == ("small", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SMALL + "foo: 1", "foo: no such setting"),
+        (SMALL + "fit: {epoch: 1}", "fit.epoch: no such setting"),
+        (SMALL + "fit: {epochs: 0}", "fit.epochs: Input should be greater than or equal to 1"),
+        (SMALL + "data: {holdout: 1.0}", "data.holdout: Input should be less than 1"),
+        (SMALL.replace("dog", "cat"), "a class is named twice"),
+        (SMALL.replace("dog", "a/b"), "labels.1: "),
+        (SMALL.replace("small", "../small"), "name: "),
+        (SMALL.replace("grayscale", "greyscale"), "no step is called 'greyscale'"),
+        (SMALL.replace("{name: decode}, ", ""), "`decode` comes first"),
+        ("name: small", "labels: Field required"),
+        ("just text", "expected settings by name"),
+        ("name: [", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_refused(written, text, message):
+    """What is wrong with a recipe is said in one line that names the setting."""
+    with pytest.raises(TrainingError) as caught:
+        parse(["--recipe", written(text)])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "/no/such/file"], "/no/such/file cannot be read"),
+        (["--fit.epoch", "1"], "unrecognized arguments: --fit.epoch"),
+        (["--fit.epochs", "many"], "fit.epochs: "),
+    ],
+)
+def test_a_wrong_command_line_is_refused(arguments, message):
+    """So is what is wrong with an argument."""
+    with pytest.raises(TrainingError, match=message):
+        parse(arguments)
+
+
+def test_the_digest_tells_recipes_apart(written):
+    """Two recipes have one digest if and only if all their settings agree."""
+    path = written(SMALL)
+    first, same, other = (parse(["--recipe", path, "--seed", seed])[0].digest for seed in ("1", "1", "2"))
+    assert first == same != other

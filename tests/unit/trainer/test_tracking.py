@@ -1,0 +1,23 @@
+from trainer import tracking
+from trainer.recipe import parse
+
+
+def test_a_failing_mlflow_is_said_once_and_then_left_alone(caplog, tmp_path, monkeypatch):
+    """A store that cannot be opened costs the record, never the run: there is no run id, and nothing raises."""
+    monkeypatch.chdir(tmp_path)
+    with tracking.Run("nowhere://", parse([])[0], {}) as run:
+        run.epoch(1, {"train_loss": 1.0})
+        run.published(tmp_path / "1", "{}")
+    assert run.id == ""
+    assert [record.message for record in caplog.records if "MLflow failed" in record.message] == [caplog.messages[0]]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_on_the_way_takes_back_the_run_id(caplog, tmp_path, monkeypatch):
+    """A record that ends early is not named in the model's lineage."""
+    monkeypatch.setattr(tracking.Run, "_start", lambda run, *_: setattr(run, "id", "abc"))
+    with tracking.Run(None, parse([])[0], {}) as run:
+        assert run.id == "abc"
+        run.epoch(1, {"train_loss": object()})
+        assert run.id == ""
+    assert "MLflow failed" in caplog.text
