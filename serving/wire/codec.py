@@ -1,5 +1,6 @@
 """Tensors between numpy and TensorProto, as TensorFlow reads and writes them (tensorflow/core/framework/tensor.cc)."""
 
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -82,9 +83,19 @@ def element_type_of(array: Array) -> ElementType:
 
 
 def to_proto(array: Array, *, typed: bool = False) -> tf.TensorProto:
-    """A TensorProto of `array`: its bytes in `tensor_content`, or with `typed` its elements in the typed field."""
+    """A TensorProto of `array`: its bytes in `tensor_content`, or with `typed` its elements in the typed field.
+
+    Strings are always in `string_val`, the one place where every client reads them.
+    """
+    proto = tf.TensorProto()
+    fill_proto(proto, array, typed=typed)
+    return proto
+
+
+def fill_proto(proto: tf.TensorProto, array: Array, *, typed: bool = False) -> None:
+    """Writes `array` into an empty TensorProto, as `to_proto` does: within a larger message this saves a copy."""
     entry = element_type_of(array)
-    proto = tf.TensorProto(dtype=entry.code)  # type: ignore[arg-type]  # the stub wants the enum's own type
+    proto.dtype = entry.code  # type: ignore[assignment]  # the stub wants the enum's own type
     dims = proto.tensor_shape.dim
     for size in array.shape:
         dims.add(size=size)
@@ -99,7 +110,6 @@ def to_proto(array: Array, *, typed: bool = False) -> tf.TensorProto:
         proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
     else:
         getattr(proto, entry.field).extend(array.ravel().tolist())
-    return proto
 
 
 def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Array:
@@ -133,13 +143,20 @@ def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Arr
 
 
 def _strings(proto: tf.TensorProto, shape: tuple[int, ...], count: int) -> Array:
-    values: list[bytes] = list(proto.string_val)
-    if len(values) > count:
-        raise TensorError(f"shape {list(shape)} has {count} elements, not {len(values)}")
-    values.extend([values[-1] if values else b""] * (count - len(values)))
-    array = np.empty(count, object)
-    array[:] = values
-    return array.reshape(shape)
+    values = _string_list(proto.tensor_content, count) if proto.tensor_content else list(proto.string_val)
+    return _padded(values, count, np.dtype(object), b"").reshape(shape)
+
+
+def _string_list(content: bytes, count: int) -> list[bytes]:
+    """The strings of a `tensor_content`: all lengths as varints, then all bytes (tsl's EncodeStringList)."""
+    lengths, start = [], 0
+    for _ in range(count):
+        length, start = _read_varint(content, start)
+        lengths.append(length)
+    ends = list(itertools.accumulate(lengths, initial=start))
+    if ends[-1] != len(content):
+        raise TensorError(f"{count} strings need {ends[-1]} bytes, not {len(content)}")
+    return [content[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 def _typed_values(proto: tf.TensorProto, entry: ElementType, count: int) -> Array:
@@ -153,11 +170,17 @@ def _typed_values(proto: tf.TensorProto, entry: ElementType, count: int) -> Arra
             values = np.array(raw, entry.numpy)
     except (OverflowError, ValueError) as error:
         raise TensorError(f"{entry.field} has values that are no {entry.name}") from error
+    return values if len(values) == count else _padded(values, count, entry.numpy, 0)
+
+
+def _padded(values: Array | list[bytes], count: int, dtype: np.dtype[Any], zero: object) -> Array:
+    """`count` elements: the values and, where they are too few, the last of them again, or `zero` if there is none."""
     if len(values) > count:
         raise TensorError(f"the shape has {count} elements, not {len(values)}")
-    if len(values) == count:
-        return values
-    return np.concatenate([values, np.full(count - len(values), values[-1] if len(values) else 0, entry.numpy)])
+    array = np.empty(count, dtype)
+    array[: len(values)] = values
+    array[len(values) :] = values[-1] if len(values) else zero
+    return array
 
 
 def _as_bytes(value: object) -> bytes:
@@ -175,3 +198,17 @@ def _varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
+
+
+def _read_varint(content: bytes, place: int) -> tuple[int, int]:
+    """The 32-bit varint at `place`, and the place after it."""
+    value = 0
+    for shift in range(0, 32, 7):
+        if place == len(content):
+            break
+        byte = content[place]
+        value |= (byte & ~_MORE) << shift
+        place += 1
+        if not byte & _MORE:
+            return value, place
+    raise TensorError("a string's length is cut off or too long")

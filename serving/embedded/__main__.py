@@ -1,0 +1,50 @@
+"""`python -m serving.embedded`: flags first, since TensorFlow takes seconds to import, then all the rest."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from functools import partial
+
+from serving.embedded.flags import parse
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Runs the server; returns the exit status, 0 after a signal to stop, 1 if the port is taken."""
+    flags = parse()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+    # TensorFlow talks of GPUs and its own past; what goes wrong with a model is raised, and logged here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Importing TensorFlow imports Keras, for half of the time and to no use here, unless it is told to use the old one.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    # Until the server takes these signals over nothing is in flight, and neither import nor load can be cut short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+
+    from serving.embedded import saved_model  # noqa: PLC0415  # after the lines above
+    from serving.embedded.server import PortError, serve  # noqa: PLC0415  # so that --help answers at once
+
+    # The imports' many objects stay; looking through them again at each collection would stall calls.
+    gc.freeze()
+    load = partial(
+        saved_model.load,
+        intra_op_threads=flags.tensorflow_intra_op_parallelism,
+        inter_op_threads=flags.tensorflow_inter_op_parallelism,
+    )
+    try:
+        asyncio.run(serve(flags, load))
+    except PortError as error:
+        logger.error("%s", error)  # noqa: TRY400  # the error says it all
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

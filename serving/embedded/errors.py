@@ -1,0 +1,184 @@
+"""What calls and loads fail with: TensorFlow Serving's codes and texts, a type for each. Clients match on the texts.
+
+ServingError
+├── InvalidArgument
+│   ├── MissingModelSpec, MissingModelName, UnknownLabel
+│   ├── InputCountMismatch, UnknownInput, MissingInput, UnparsableTensor, WrongType
+│   ├── UnknownOutput, DuplicateOutput
+│   └── NoMetadataField, UnknownMetadataField
+├── NotFound
+│   └── ServableNotFound, NoVersions, VersionNotFound
+├── SignatureNotFound
+└── ModelError: TensorFlow's own, in loading or running
+"""
+
+from collections.abc import Collection
+
+from grpc import StatusCode
+
+_TEXT_LIMIT = 1024
+
+
+class ServingError(Exception):
+    """A failure whose code and text are the caller's to see."""
+
+    code: StatusCode
+
+    @property
+    def text(self) -> str:
+        """The text as it goes over the wire, cut as TFS cuts it (grpc_status_util.cc)."""
+        text = str(self)
+        return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}...TRUNCATED"
+
+
+class InvalidArgument(ServingError):
+    """The request is wrong whatever the server holds."""
+
+    code = StatusCode.INVALID_ARGUMENT
+
+
+class NotFound(ServingError):
+    """The server does not hold what was asked for."""
+
+    code = StatusCode.NOT_FOUND
+
+
+class MissingModelSpec(InvalidArgument):
+    """The request names no model at all."""
+
+    def __init__(self) -> None:
+        super().__init__("Missing ModelSpec")
+
+
+class MissingModelName(InvalidArgument):
+    """The request's model has an empty name."""
+
+    def __init__(self) -> None:
+        super().__init__("ModelSpec has no name specified.")
+
+
+class UnknownLabel(InvalidArgument):
+    """No version of the model carries the label."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"Unrecognized servable version label: {label}")
+
+
+class ServableNotFound(NotFound):
+    """The model, or this version of it, is not loaded; `version` None asks for the latest."""
+
+    def __init__(self, name: str, version: int | None) -> None:
+        request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        super().__init__(f"Servable not found for request: {request}")
+
+
+class NoVersions(NotFound):
+    """No version of the model was ever seen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Could not find any versions of model {name}")
+
+
+class VersionNotFound(NotFound):
+    """The model's version was never seen."""
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(f"Could not find version {version} of model {name}")
+
+
+class SignatureNotFound(ServingError):
+    """The model has no such signature."""
+
+    code = StatusCode.FAILED_PRECONDITION
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f'Serving signature key "{key}" not found.')
+
+
+class InputCountMismatch(InvalidArgument):
+    """More inputs than the signature takes, or fewer where it has no defaults."""
+
+    def __init__(self, given: Collection[str], expected: Collection[str]) -> None:
+        super().__init__(
+            f"input size does not match signature: {len(given)}!={len(expected)} len({_set(given)}) != "
+            f"len({_set(expected)}). Sent extra: {_set(set(given) - set(expected))}. "
+            f"Missing but required: {_set(set(expected) - set(given))}."
+        )
+
+
+class UnknownInput(InvalidArgument):
+    """An input that the signature does not take."""
+
+    def __init__(self, alias: str, expected: Collection[str]) -> None:
+        super().__init__(
+            f"input tensor alias not found in signature: {alias}. Inputs expected to be in the set {_set(expected)}."
+        )
+
+
+class MissingInput(InvalidArgument):
+    """An input that the request leaves out and the signature has no default for."""
+
+    def __init__(self, alias: str, tensor: str, given: Collection[str], defaults: Collection[str]) -> None:
+        super().__init__(
+            f"Signature input alias: {alias}(feed name: {tensor}) not found in request and no default value provided. "
+            f"Inputs expected to be in the request {_set(given)}, or default input alias set: "
+            f"{','.join(sorted(defaults))}"
+        )
+
+
+class UnparsableTensor(InvalidArgument):
+    """An input's TensorProto is no tensor."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(f"tensor parsing error: {alias}")
+
+
+class WrongType(InvalidArgument):
+    """An input's dtype is not the signature's; `index` counts the signature's tensors in the order of their names."""
+
+    def __init__(self, index: int, expected: str, given: str) -> None:
+        super().__init__(f"Expects arg[{index}] to be {expected} but {given} is provided")
+
+
+class UnknownOutput(InvalidArgument):
+    """The output filter names an output that the signature does not give."""
+
+    def __init__(self, alias: str, expected: Collection[str]) -> None:
+        # TFS writes no full stop after the alias here.
+        super().__init__(
+            f"output tensor alias not found in signature: {alias} Outputs expected to be in the set {_set(expected)}."
+        )
+
+
+class DuplicateOutput(InvalidArgument):
+    """The output filter names an output twice."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(f"duplicate output tensor alias: {alias}")
+
+
+class NoMetadataField(InvalidArgument):
+    """The request asks for no metadata."""
+
+    def __init__(self) -> None:
+        super().__init__("GetModelMetadataRequest must specify at least one metadata_field")
+
+
+class UnknownMetadataField(InvalidArgument):
+    """The request asks for metadata other than the signatures."""
+
+    def __init__(self, field: str) -> None:
+        # TFS appends the name to a format that it never fills in.
+        super().__init__(f"Metadata field %s is not supported{field}")
+
+
+class ModelError(ServingError):
+    """TensorFlow failed in loading or running a model: its own code and text."""
+
+    def __init__(self, code: StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def _set(names: Collection[str]) -> str:
+    return f"{{{','.join(sorted(names))}}}"

@@ -1,0 +1,125 @@
+"""The command line: TensorFlow Serving's names (tensorflow_serving/model_servers/main.cc), in either spelling.
+
+`--flag=value` and `--flag value` are the same; `--flag` alone turns a boolean on.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NoReturn
+
+_MAX_PORT = 65535
+
+
+def _about(group: str, parse: Callable[[str], Any], text: str) -> dict[str, Any]:
+    return {"group": group, "parse": parse, "help": text}
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"expected true or false, not {text!r}") from None
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a directory")
+    return Path(text)
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    port = _whole_number(text)
+    if port > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"expected a port up to {_MAX_PORT}, not {port}")
+    return port
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What the server was told at start."""
+
+    model_base_path: Path = field(
+        metadata=_about("model", _path, "directory that holds one directory for each version, named by its number")
+    )
+    model_name: str = field(default="default", metadata=_about("model", str, "name that clients ask for"))
+    file_system_poll_wait_seconds: int = field(
+        default=1,
+        metadata=_about("model", _whole_number, "seconds between two looks for new versions; 0 looks only at start"),
+    )
+    max_num_load_retries: int = field(
+        default=5, metadata=_about("model", _whole_number, "further attempts at a version that fails to load")
+    )
+    load_retry_interval_micros: int = field(
+        default=60_000_000,
+        metadata=_about("model", _whole_number, "microseconds between two attempts to load a version"),
+    )
+    host: str = field(
+        default="127.0.0.1", metadata=_about("listening", str, "address to listen on; 0.0.0.0 for every IPv4 address")
+    )
+    port: int = field(
+        default=8500, metadata=_about("listening", _port, "gRPC port; 0 for any, which the log then names")
+    )
+    enable_serialization_as_tensor_content: bool = field(
+        default=False,
+        metadata=_about(
+            "answers",
+            _boolean,
+            "answer in tensor_content, which is quicker to write and read than float_val and its like",
+        ),
+    )
+    grpc_max_threads: int = field(
+        default=0, metadata=_about("execution", _whole_number, "calls that run at the same time; 0 for one per core")
+    )
+    tensorflow_intra_op_parallelism: int = field(
+        default=0,
+        metadata=_about("execution", int, "threads that share one operation's work; 0 lets TensorFlow choose"),
+    )
+    tensorflow_inter_op_parallelism: int = field(
+        default=-1,
+        metadata=_about(
+            "execution",
+            int,
+            "threads that run one call's operations side by side; 0 lets TensorFlow choose, -1 keeps each call on one "
+            "thread, which serves small models fastest",
+        ),
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line says what is wrong; the usage would bury it."""
+        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+
+
+def parse(arguments: Sequence[str] | None = None) -> Flags:
+    """The flags in `arguments` (the process's own if None); SystemExit 2 after one line on stderr if they are wrong."""
+    parser = _Parser(
+        prog="python -m serving.embedded",
+        description="Serves the latest version of a SavedModel over TensorFlow Serving's gRPC protocol.",
+        allow_abbrev=False,
+    )
+    for name, flags in groupby(fields(Flags), key=lambda flag: flag.metadata["group"]):
+        group = parser.add_argument_group(name)
+        for flag in flags:
+            required = flag.default is MISSING
+            options: dict[str, Any] = {"required": True} if required else {"default": flag.default}
+            if flag.type is bool:
+                options |= {"nargs": "?", "const": True}
+            note = "required" if required else f"default {str(flag.default).lower()}"
+            group.add_argument(
+                f"--{flag.name}",
+                type=flag.metadata["parse"],
+                metavar="VALUE",
+                help=f"{flag.metadata['help']} ({note})",
+                **options,
+            )
+    return Flags(**vars(parser.parse_args(arguments)))

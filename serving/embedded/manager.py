@@ -1,0 +1,76 @@
+"""Which versions of which models are loaded, and which one answers."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+
+from serving.embedded.errors import NoVersions, ServableNotFound, VersionNotFound
+from serving.embedded.version import Loader, Result, Servable, State, Version
+
+
+class Manager:
+    """The versions of all models; belongs to the event loop that it is used on.
+
+    A version that is no longer wanted goes once a wanted one is AVAILABLE, or at once if none is wanted. One that
+    failed is tried again only if it was not wanted in between. Calls run on `workers`.
+    """
+
+    def __init__(self, loader: Loader, workers: Executor) -> None:
+        self._loader = loader
+        self._workers = workers
+        self._versions: defaultdict[str, dict[int, Version]] = defaultdict(dict)
+        self._available: dict[str, dict[int, Version]] = {}
+        self._wanted: dict[str, frozenset[int]] = {}
+        self._lives: set[asyncio.Task[None]] = set()
+
+    def want(self, name: str, versions: Mapping[int, Path]) -> None:
+        """From now on the model `name` is to have `versions`, each loaded from its directory."""
+        self._wanted[name] = frozenset(versions)
+        for number, path in versions.items():
+            known = self._versions[name].get(number)
+            if known is None or (known.state is State.END and known.retired):
+                version = self._versions[name][number] = Version(name, number, path)
+                life = asyncio.create_task(version.live(self._loader, partial(self._changed, name)))
+                self._lives.add(life)
+                life.add_done_callback(self._lives.discard)
+        self._changed(name)
+
+    async def attempted(self) -> None:
+        """Returns once each version that is wanted now has been loaded, or has failed to at least once."""
+        wanted = [self._versions[name][number] for name, numbers in self._wanted.items() for number in numbers]
+        await asyncio.gather(*(version.attempted.wait() for version in wanted))
+
+    def find(self, name: str, number: int | None) -> Version:
+        """The AVAILABLE version `number` of a model, its highest if None; raises ServableNotFound."""
+        available = self._available.get(name, {})
+        try:
+            return available[max(available, default=0) if number is None else number]
+        except KeyError:
+            raise ServableNotFound(name, number) from None
+
+    async def run(self, version: Version, work: Callable[[Servable], Result]) -> Result:
+        """What `work` makes of a version's model, on a worker; the model is not closed before that is done."""
+        return await asyncio.wrap_future(version.submit(self._workers, work))
+
+    def statuses(self, name: str, number: int | None) -> list[Version]:
+        """All versions of a model that there ever were, or only `number`; raises NoVersions or VersionNotFound."""
+        versions = self._versions.get(name, {})
+        if number is None:
+            if not versions:
+                raise NoVersions(name)
+            return [versions[key] for key in sorted(versions)]
+        if number not in versions:
+            raise VersionNotFound(name, number)
+        return [versions[number]]
+
+    def _changed(self, name: str) -> None:
+        versions, wanted = self._versions[name], self._wanted[name]
+        available = {number: version for number, version in versions.items() if version.state is State.AVAILABLE}
+        self._available[name] = available
+        replaced = not wanted or not wanted.isdisjoint(available)
+        for number in versions.keys() - wanted:
+            if replaced or number not in available:
+                versions[number].retire()

@@ -1,0 +1,58 @@
+"""Which versions of a model its base path holds: directories named by a number, `<base path>/<version>/`."""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_VERSION = re.compile("[0-9]+")
+_MAX_VERSION = 2**63 - 1
+_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_SECONDS_BETWEEN_WARNINGS = 60.0
+
+
+def latest(base_path: Path) -> dict[int, Path]:
+    """The directory of the highest version below `base_path`, by version; empty if there is none.
+
+    A directory without a saved_model.pb is still being written, and no version yet. Of two names for one version
+    (`7`, `007`) the last in alphabetical order counts, as in TFS. Raises OSError if the base path cannot be read.
+    """
+    names = filter(_VERSION.fullmatch, os.listdir(base_path))
+    for version, name in sorted(((int(name), name) for name in names), reverse=True):
+        directory = base_path / name
+        if version <= _MAX_VERSION and any((directory / file).is_file() for file in _MODEL_FILES):
+            return {version: directory}
+    return {}
+
+
+class Source:
+    """A base path that is looked at again and again, and what the log says of it.
+
+    A base path that cannot be read is an error, logged once until it can be read again; one without a version is a
+    warning, repeated each minute of `clock` (seconds, monotonic).
+    """
+
+    def __init__(self, base_path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._base_path = base_path
+        self._clock = clock
+        self._readable = True
+        self._next_warning = clock()
+
+    def poll(self) -> dict[int, Path] | None:
+        """The versions to serve, with their directories; None if that cannot be told now."""
+        try:
+            versions = latest(self._base_path)
+        except OSError as error:
+            if self._readable:
+                logger.error("base path %s cannot be read: %s", self._base_path, error.strerror)  # noqa: TRY400  # it says it all
+            self._readable = False
+            return None
+        self._readable = True
+        if not versions and self._clock() >= self._next_warning:
+            logger.warning("base path %s holds no version; is there a directory like 1/ in it?", self._base_path)
+            self._next_warning = self._clock() + _SECONDS_BETWEEN_WARNINGS
+        return versions

@@ -1,0 +1,149 @@
+"""One version's life.
+
+START → LOADING → AVAILABLE → UNLOADING → END, or from LOADING to END if it cannot be loaded.
+
+Its state belongs to the event loop; loads, calls and unloads run on threads.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from grpc import StatusCode
+
+from serving.embedded.errors import ModelError, ServingError
+from serving.wire import tensorflow_pb2 as tf
+from serving.wire.codec import Array
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class Servable(Protocol):
+    """A loaded model."""
+
+    @property
+    def signatures(self) -> Mapping[str, tf.SignatureDef]:
+        """Its signatures by key."""
+
+    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """The `outputs` (all if empty) of a signature for `inputs`, by alias; ServingError if it cannot be run."""
+
+    def close(self) -> None:
+        """Frees what it holds; nothing runs on it any more."""
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How versions are loaded: `load` on a thread, again up to `retries` times, `retry_seconds` apart."""
+
+    load: Callable[[Path], Servable]
+    retries: int
+    retry_seconds: float
+
+
+class State(IntEnum):
+    """Where a version is in its life; numbered as ModelVersionStatus.State."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+class Version:
+    """A version of the model `name`, kept below `path`; `live` is its life."""
+
+    def __init__(self, name: str, number: int, path: Path) -> None:
+        self.number = number
+        self.state = State.START
+        self.error: ServingError | None = None
+        """Why it ended, if it failed."""
+        self.attempted = asyncio.Event()
+        """Set once its first load has come to an end, well or not."""
+        self._label = f"{name} version {number}"
+        self._path = path
+        self._servable: Servable | None = None
+        self._calls: set[Future[Any]] = set()
+        self._retired = asyncio.Event()
+
+    @property
+    def servable(self) -> Servable:
+        """The loaded model, while AVAILABLE."""
+        assert self._servable is not None
+        return self._servable
+
+    @property
+    def retired(self) -> bool:
+        """Whether it was told to end; it may have ended before."""
+        return self._retired.is_set()
+
+    def retire(self) -> None:
+        """Lets it end: attempts to load stop, running calls finish, and the model is freed."""
+        self._retired.set()
+
+    def submit(self, workers: Executor, work: Callable[[Servable], Result]) -> "Future[Result]":
+        """Runs `work` on one of `workers`; the model outlives it, even if the caller does not."""
+        call = workers.submit(work, self.servable)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return call
+
+    async def live(self, loader: Loader, on_change: Callable[[], None]) -> None:
+        """From START to END; `on_change` hears when it becomes AVAILABLE and when it ceases to be."""
+        self.state = State.LOADING
+        try:
+            self._servable = await self._load(loader)
+        except ServingError as error:
+            # Not the error itself: its traceback holds on to what was half loaded.
+            self.error = ModelError(error.code, str(error))
+        else:
+            self.state = State.AVAILABLE
+            logger.info("%s is available", self._label)
+            on_change()
+            self.attempted.set()
+            await self._retired.wait()
+            self.state = State.UNLOADING
+            on_change()
+            await asyncio.to_thread(self._unload)
+            logger.info("%s is unloaded", self._label)
+        self.state = State.END
+
+    async def _load(self, loader: Loader) -> Servable:
+        for attempt in itertools.count():
+            logger.info("loading %s from %s", self._label, self._path)
+            try:
+                return await asyncio.to_thread(loader.load, self._path)
+            except ServingError as error:
+                failure = error
+                logger.error("%s cannot be loaded: %s", self._label, error)  # noqa: TRY400  # the model's fault, not ours
+            except Exception as error:  # whatever TensorFlow raises besides ends the load, not the server
+                failure = ModelError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+                logger.exception("%s cannot be loaded", self._label)
+            self.attempted.set()
+            if attempt == loader.retries or await self._retires_within(loader.retry_seconds):
+                break
+        raise failure
+
+    async def _retires_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._retired.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _unload(self) -> None:
+        wait(tuple(self._calls))
+        servable, self._servable = self.servable, None
+        try:
+            servable.close()
+        except Exception:  # the version is gone either way
+            logger.exception("%s was not closed cleanly", self._label)
