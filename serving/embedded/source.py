@@ -1,7 +1,6 @@
 """Which versions of a model its base path holds: directories named by a number, `<base path>/<version>/`."""
 
 import logging
-import os
 import re
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ def latest(base_path: Path) -> dict[int, Path]:
     A directory without a saved_model.pb is still being written, and no version yet. Of two names for one version
     (`7`, `007`) the last in alphabetical order counts, as in TFS. Raises OSError if the base path cannot be read.
     """
-    names = filter(_VERSION.fullmatch, os.listdir(base_path))
+    names = [entry.name for entry in base_path.iterdir() if _VERSION.fullmatch(entry.name)]
     for version, name in sorted(((int(name), name) for name in names), reverse=True):
         directory = base_path / name
         if version <= _MAX_VERSION and any((directory / file).is_file() for file in _MODEL_FILES):

@@ -124,7 +124,7 @@ class Version:
                 return await asyncio.to_thread(loader.load, self._path)
             except ServingError as error:
                 failure = error
-                logger.error("%s cannot be loaded: %s", self._label, error)  # noqa: TRY400  # the model's fault, not ours
+                logger.error("%s cannot be loaded: %s", self._label, error.text)  # noqa: TRY400  # the model's fault, not ours
             except Exception as error:  # whatever TensorFlow raises besides ends the load, not the server
                 failure = ModelError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
                 logger.exception("%s cannot be loaded", self._label)

@@ -196,7 +196,7 @@ async def test_failed_load_keeps_nothing(workers: ThreadPoolExecutor) -> None:
     def load(path: Path) -> Servable:
         half = FakeServable()
         halves.add(half)
-        raise BROKEN from ZeroDivisionError(half)
+        raise ModelError(StatusCode.DATA_LOSS, "torn") from ZeroDivisionError(half)
 
     manager = Manager(Loader(load, retries=0, retry_seconds=0), workers)
     want(manager, 1)
