@@ -29,7 +29,8 @@ def main() -> int:
         signal.signal(number, lambda *_: os._exit(0))
 
     from serving.embedded import saved_model  # noqa: PLC0415  # after the lines above
-    from serving.embedded.server import PortError, serve  # noqa: PLC0415  # so that --help answers at once
+    from serving.embedded.server import serve  # noqa: PLC0415  # so that --help answers at once
+    from serving.transport.grpc_aio import AddressTakenError  # noqa: PLC0415  # likewise
 
     # The imports' many objects stay; looking through them again at each collection would stall calls.
     gc.freeze()
@@ -40,7 +41,7 @@ def main() -> int:
     )
     try:
         asyncio.run(serve(flags, load))
-    except PortError as error:
+    except AddressTakenError as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1
     return 0

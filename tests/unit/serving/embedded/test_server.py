@@ -17,8 +17,9 @@ import pytest
 
 from serving.embedded.errors import ModelError
 from serving.embedded.flags import Flags
-from serving.embedded.server import PortError, serve
+from serving.embedded.server import serve
 from serving.embedded.source import Source, latest
+from serving.transport.grpc_aio import AddressTakenError
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
@@ -298,5 +299,5 @@ async def test_taken_port(start: Callable[..., Any]) -> None:
     """A port that another has is an error, although gRPC would share it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PortError, match=f"127.0.0.1:{port} cannot be listened on"):
+        with pytest.raises(AddressTakenError, match=f"cannot listen on 127.0.0.1:{port}"):
             await start(port=port).__aenter__()
