@@ -1,9 +1,9 @@
 """`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on."""
 
 import argparse
-import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +23,8 @@ STATE = Path("var/stack")
 KEYS = STATE / "keys.json"
 # TensorFlow alone takes seconds to import, more on a busy machine.
 SERVER_TIMEOUT, GATEWAY_TIMEOUT = 120.0, 30.0
+# Longer than it takes to start a model server by hand.
+RESTART_AFTER = 20.0
 DIGITS, ENOUGH = 10, 9
 
 
@@ -98,6 +100,7 @@ class Processes:
     """The two processes of the stack and where they are reached."""
 
     server: Child
+    backend: str
     gateway: Child
     address: str
     http: str
@@ -106,41 +109,35 @@ class Processes:
 def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
     """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them."""
     print("Starting the model server and the gateway …", flush=True)
-    base = (MODELS / MODEL).resolve()
-    server = children.enter_context(
-        child(
-            "the model server",
-            [
-                sys.executable,
-                "-m",
-                "serving.embedded",
-                f"--port={ports.server}",
-                f"--model_name={MODEL}",
-                f"--model_base_path={base}",
-            ],
-            STATE / "server.log",
-        )
-    )
-    backend = server.wait_for("serving gRPC on ", SERVER_TIMEOUT).split("serving gRPC on ")[1].strip()
-    gateway = children.enter_context(
-        child(
-            "the gateway",
-            [
-                sys.executable,
-                "-m",
-                "gateway",
-                f"--models={MODEL}",
-                f"--listen=127.0.0.1:{ports.gateway}",
-                f"--http=127.0.0.1:{ports.http}",
-                f"--backend.address={backend}",
-                f"--auth.keys-file={KEYS}",
-                "--drain.delay=0",
-            ],
-            STATE / "gateway.log",
-        )
-    )
-    serving = json.loads(gateway.wait_for('"event": "serving"', GATEWAY_TIMEOUT))
-    return Processes(server, gateway, serving["grpc"], serving["http"])
+    # Known beforehand, so that a process that is started again is found where it was.
+    backend, address, http = (f"127.0.0.1:{port or _free_port()}" for port in (ports.server, ports.gateway, ports.http))
+    python = [sys.executable, "-m"]
+    server_command = [
+        "serving.embedded",
+        f"--port={backend.rpartition(':')[2]}",
+        f"--model_name={MODEL}",
+        f"--model_base_path={(MODELS / MODEL).resolve()}",
+    ]
+    server = children.enter_context(child("the model server", python + server_command, STATE / "server.log"))
+    server.wait_for("serving gRPC on ", SERVER_TIMEOUT)
+    gateway_command = [
+        "gateway",
+        f"--models={MODEL}",
+        f"--listen={address}",
+        f"--http={http}",
+        f"--backend.address={backend}",
+        f"--auth.keys-file={KEYS}",
+        "--drain.delay=0",
+    ]
+    gateway = children.enter_context(child("the gateway", python + gateway_command, STATE / "gateway.log"))
+    gateway.wait_for('"event": "serving"', GATEWAY_TIMEOUT)
+    return Processes(server, backend, gateway, address, http)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def classify(address: str, key: str) -> int:
@@ -182,14 +179,33 @@ Serving until Ctrl-C.""",
 
 
 def _keep_serving(processes: Processes, stopping: threading.Event) -> None:
-    """Waits for Ctrl-C; ProcessError should one of the processes end before."""
+    """Waits for Ctrl-C. A process that ends is started again, unless somebody does so by hand first."""
+    ended: dict[Child, float] = {}
     try:
         while not stopping.wait(0.2):
-            for process in (processes.server, processes.gateway):
-                if not process.running:
-                    raise ProcessError(f"{process.name} has ended; see {process.log}")
+            for process, address in ((processes.server, processes.backend), (processes.gateway, processes.address)):
+                if process.running:
+                    ended.pop(process, None)
+                elif process not in ended:
+                    ended[process] = time.monotonic()
+                    print(
+                        f"{process.name} has ended (see {process.log}). It is started again in {RESTART_AFTER:.0f} s, "
+                        f"unless something listens on {address} by then.",
+                        flush=True,
+                    )
+                elif time.monotonic() - ended[process] > RESTART_AFTER and not _listening(address):
+                    process.start()
     finally:
         print("Stopping …", flush=True)
+
+
+def _listening(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _interrupt(stopping: threading.Event) -> None:

@@ -25,18 +25,28 @@ class Child:
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
         self.log = log
+        self._arguments = arguments
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+        log.write_bytes(b"")
+        self.start()
+
+    def start(self) -> None:
+        """Starts the process, again if it has ended; its log goes on."""
+        with self.log.open("ab") as output:
             # A session of its own: Ctrl-C reaches the parent alone, which then ends its children in order.
             self._process = subprocess.Popen(
-                arguments,
+                self._arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads here
             )
-        self.pid = self._process.pid
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
 
     @property
     def running(self) -> bool:

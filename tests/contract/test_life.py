@@ -92,4 +92,6 @@ def test_taken_port(tmp_path: Path) -> None:
             [*command, f"--model_base_path={tmp_path}"], capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith(f"ERROR {address} cannot be listened on; is another server there?")
+    assert ended.stderr.splitlines()[-1].endswith(
+        f"cannot listen on {address}: it is taken, or no address of this machine"
+    )

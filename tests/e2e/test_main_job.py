@@ -23,16 +23,21 @@ from tests.integration.conftest import Gateway, eventually, gateways
 CLASSES = 10
 
 
-def children_of(directory: Path) -> list[str]:
-    """Command lines of processes that work in `directory`."""
-    found = []
+def processes_in(directory: Path) -> dict[int, str]:
+    """Command lines of the processes that work in `directory`, by id."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):
             if (process / "cwd").resolve() == directory:
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
     return found
+
+
+def answers(client: Client, sample: Path) -> bool:
+    """Whether a prediction succeeds."""
+    with contextlib.suppress(TensorgateError):
+        return client.predict(sample).label == sample.name.split("-")[0]
+    return False
 
 
 def photo(digit: np.ndarray, rng: np.random.Generator) -> bytes:
@@ -60,7 +65,7 @@ def test_demo(demo: Demo) -> None:
     accuracy = re.search(r"held-out accuracy ([\d.]+)", demo.ended.stdout)
     assert accuracy
     assert float(accuracy.group(1)) >= 0.93
-    assert children_of(demo.directory) == []
+    assert processes_in(demo.directory) == {}
     # The gateway has the key's hash, and nobody the key.
     assert not any(b"tg_" in file.read_bytes() for file in (demo.directory / "var/stack").iterdir())
 
@@ -154,7 +159,17 @@ def test_run_until_interrupted(demo: Demo) -> None:
         assert exported, text
         with Client(exported.group(1), key=exported.group(2)) as client:
             assert client.predict(demo.samples[0]).label == "0"
+            # A model server that dies does not take the rest along, and is started again.
+            (server,) = (pid for pid, command in processes_in(demo.directory).items() if "serving.embedded" in command)
+            os.kill(server, signal.SIGKILL)
+            assert "the model server has ended" in process.stdout.readline()
+            with pytest.raises(TensorgateError, match="UNAVAILABLE"):
+                client.predict(demo.samples[0])
+            deadline = time.monotonic() + TIMEOUT
+            while not answers(client, demo.samples[0]):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT) == 0, process.stdout.read()
     assert "Training" not in text
-    assert children_of(demo.directory) == []
+    assert processes_in(demo.directory) == {}

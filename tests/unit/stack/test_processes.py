@@ -71,3 +71,13 @@ def test_dies_with_parent(tmp_path: Path) -> None:
     while alive(pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_start_again(tmp_path: Path) -> None:
+    """A child that has ended can be started again; its log goes on."""
+    with child("x", [*PYTHON, "import os; print('pid', os.getpid())"], tmp_path / "log") as process:
+        first = process.wait_for("pid", SOON)
+        process.stop()
+        process.start()
+        assert process.wait_for(f"pid {process.pid}\n", SOON) != first
+    assert process.log.read_text().startswith(first)
