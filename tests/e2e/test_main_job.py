@@ -137,6 +137,7 @@ async def answered(client: AsyncClient, image: bytes) -> bool:
     return False
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, which Linux has, to find processes")
 def test_run_until_interrupted(demo: Demo) -> None:
     """`make run` serves with the model that is there until Ctrl-C, ends with status 0 and leaves no process behind."""
     process = subprocess.Popen(
