@@ -17,6 +17,6 @@ def test_a_bar_on_a_terminal(capsys, caplog, monkeypatch):
     with progress.epochs(2) as show:
         show(1, {"heldout_accuracy": 0.5})
     out, error = capsys.readouterr()
-    assert "epochs, held-out accuracy 0.5000" in error
+    assert "epochs, heldout accuracy 0.5000" in error
     assert out == ""
     assert caplog.messages == []
