@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.errors import TrainingError
+
 _log = logging.getLogger(__package__)
 
 
@@ -33,10 +35,13 @@ class Checkpoint:
             return dict(arrays)
 
     def save(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Replaces what was saved before."""
+        """Replaces what was saved before; TrainingError if it cannot be written."""
         unfinished = self._path.with_suffix(".unfinished.npz")
-        np.savez(unfinished, allow_pickle=False, **arrays)
-        unfinished.replace(self._path)
+        try:
+            np.savez(unfinished, allow_pickle=False, **arrays)
+            unfinished.replace(self._path)
+        except OSError as error:
+            raise TrainingError(f"cannot save {self._path}: {error.strerror or error}") from error
 
     def remove(self) -> None:
         """Removes the file: the run has ended well."""

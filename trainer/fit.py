@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.checkpoint import Checkpoint
+from trainer.errors import TrainingError
 from trainer.recipe import Fit, Recipe
 
 # Inputs, and class numbers (int64) or values (float32).
@@ -109,13 +110,16 @@ class _Progress:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Goes to where `state` was made; an empty one changes nothing."""
+        """Goes to where `state` was made; an empty one changes nothing. TrainingError if it is of another network."""
         if not state:
             return
         epochs, self._best_loss, best_epoch = state["progress"].tolist()
         self.epochs, self._best_epoch = int(epochs), int(best_epoch)
-        for place, variable in enumerate(self._variables):
-            variable.assign(state[f"variable-{place}"])
+        try:
+            for place, variable in enumerate(self._variables):
+                variable.assign(state[f"variable-{place}"])
+        except (KeyError, ValueError) as error:
+            raise TrainingError("the checkpoint is of another network: train without --resume") from error
         if self._best_epoch:
             self.best = [state[f"best-{place}"] for place in range(len(self._model.weights))]
 

@@ -21,12 +21,7 @@ def load(settings: Data, task: Task) -> Dataset:
     TrainingError names the column that is missing or not numeric, or the row without a value.
     """
     path, target = settings.path or Path(), settings.target or ""
-    if path.suffix not in _READERS:
-        raise TrainingError(f"{path}: expected a table as .csv or .parquet")
-    try:
-        frame: Any = _READERS[path.suffix](path)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    frame = _read(path)
     numeric = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
     columns = settings.features or tuple(str(name) for name in numeric if name != target)
     for name in (target, *columns):
@@ -58,6 +53,19 @@ def diabetes() -> Dataset:
     columns = tuple(map(str, bunch.feature_names))
     source = "diabetes (scikit-learn), 442 rows"
     return Dataset(bunch.data.astype(np.float32), bunch.target.astype(np.float32), source, columns=columns)
+
+
+def _read(path: Path) -> Any:
+    """The data frame in a file."""
+    if path.suffix not in _READERS:
+        raise TrainingError(f"{path}: expected a table as .csv or .parquet")
+    try:
+        frame = _READERS[path.suffix](path)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if frame.empty:
+        raise TrainingError(f"{path} has no rows")
+    return frame
 
 
 def _numbers(frame: Any, columns: Sequence[str], path: Path) -> NDArray[np.float32]:

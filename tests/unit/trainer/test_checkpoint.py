@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from trainer.checkpoint import Checkpoint
+from trainer.errors import TrainingError
 
 ARRAYS = {"a": np.arange(3.0), "b": np.array(2)}
 
@@ -23,6 +25,12 @@ def test_only_who_asks_for_it_resumes(tmp_path, caplog):
     assert caplog.messages == []
     assert Checkpoint(tmp_path, "other", resume=True).load() == {}
     assert "starting at the first epoch" in caplog.text
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
+    """A disk that is full or gone ends the run in one line."""
+    with pytest.raises(TrainingError, match=r"cannot save .*: No such file"):
+        Checkpoint(tmp_path / "gone", "k", resume=False).save(ARRAYS)
 
 
 def test_a_run_that_ended_well_leaves_nothing(tmp_path):

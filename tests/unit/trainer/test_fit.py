@@ -6,6 +6,13 @@ import pytest
 
 from trainer import fit, network
 from trainer.checkpoint import Checkpoint
+from trainer.errors import TrainingError
+from trainer.recipe import Network
+
+
+def other(recipe):
+    """A recipe for a wider network."""
+    return recipe.model_copy(update={"network": Network(hidden=(17,))})
 
 
 class Killed(Exception):
@@ -71,6 +78,15 @@ def test_a_killed_run_is_resumed_where_it_was(train, settings):
     assert np.array_equal(resumed, whole)
 
 
+def test_another_networks_checkpoint_is_refused(train, monkeypatch):
+    """A network whose code changed since the run was killed does not take its weights."""
+    train()
+    build = network.build
+    monkeypatch.setattr(network, "build", lambda recipe, *rest: build(other(recipe), *rest))
+    with pytest.raises(TrainingError, match="of another network"):
+        train(resume=True)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
 def test_optimisers_and_schedules(recipe, optimizer, schedule):
@@ -124,7 +140,7 @@ def test_a_regressions_loss_is_a_share_of_the_variance(recipe, tmp_path):
         preprocessing=(),
         data={"source": "diabetes"},
         network={"hidden": (), "dropout": 0.0},
-        fit={"epochs": 60, "batch_size": 20, "learning_rate": 0.05},
+        fit={"epochs": 20, "batch_size": 20, "learning_rate": 0.2},
     )
     fit.make_repeatable(0)
     model = network.scaled(network.build(wanted, (2,), 1), rows, values)

@@ -84,6 +84,7 @@ def test_a_table_that_nothing_can_be_learned_from_is_refused(load, frame, target
     [
         ("t.csv", "", "cannot be read: No columns"),
         ("t.parquet", "a,b", "cannot be read: "),
+        ("t.csv", "x,y", "has no rows"),
         ("t.xlsx", "", "expected a table as .csv or .parquet"),
     ],
 )
