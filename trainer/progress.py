@@ -20,7 +20,13 @@ def epochs(total: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("epochs{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=total)
-        yield lambda number, figures: bar.update(task, completed=number, description=f", {_listed(figures)}")
+
+        def show(number: int, figures: Mapping[str, float]) -> None:
+            # A line has no room for those on the training examples.
+            watched = {name: figure for name, figure in figures.items() if not name.startswith("train_")}
+            bar.update(task, completed=number, description=f", {_listed(watched)}")
+
+        yield show
 
 
 def _listed(figures: Mapping[str, float]) -> str:

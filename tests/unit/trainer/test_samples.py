@@ -61,19 +61,31 @@ def test_tolerances_grow_with_the_numbers(clean):
     assert samples.golden(levels, clean, seed=0)[0].tolerance == 0.02 * 250
 
 
-def test_large_files_make_small_golden_vectors(tmp_path, steps):
-    """Of one's own photos, which may be megabytes each, the contract carries small copies; samples are the files."""
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two classes with four large JPEGs each."""
     rng = np.random.default_rng(0)
     for label in ("a", "b"):
         (tmp_path / label).mkdir()
         for number in range(4):
             noise = rng.integers(0, 256, (300, 600, 3)).astype(np.uint8)
             Image.fromarray(noise).save(tmp_path / label / f"{number}.jpg")
-    dataset = folder.load(tmp_path)
-    golden = samples.golden(build(steps), dataset, seed=0)
+    return folder.load(tmp_path)
+
+
+def test_large_files_make_small_golden_vectors(photos, steps, tmp_path):
+    """Of one's own photos, which may be megabytes each, the contract carries small copies; samples are the files."""
+    resized = (*steps[:1], Step(name="resize", parameters=CANVAS), *steps[1:])
+    golden = samples.golden(build(resized), photos, seed=0)
     assert {Image.open(io.BytesIO(vector.encoded)).size for vector in golden} == {(128, 64)}
-    samples.write(tmp_path / "samples", dataset)
+    samples.write(tmp_path / "samples", photos)
     assert (tmp_path / "samples" / "b-1.jpg").read_bytes() == (tmp_path / "b" / "1.jpg").read_bytes()
+
+
+def test_golden_vectors_have_the_inputs_shape(photos, steps):
+    """Where the pipeline leaves an image its size, so do the golden vectors."""
+    golden = samples.golden(build(steps), photos, seed=0)
+    assert {Image.open(io.BytesIO(vector.encoded)).size for vector in golden} == {(600, 300)}
 
 
 def test_samples_are_named_by_label(clean, tmp_path):
