@@ -1,1 +1,1 @@
-"""The trainer: from labelled images to a SavedModel that tells whoever serves it how it wants to be used."""
+"""The trainer: from labelled images or a table to a SavedModel that tells whoever serves it how it wants to be used."""

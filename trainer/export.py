@@ -49,7 +49,8 @@ def verify(directory: Path, model: Any, tensors: NDArray[np.float32]) -> None:
     except ContractError as error:
         raise TrainingError(f"the export does not keep its contract: {error}") from error
     output = signatures[contract.signature](**{contract.input.name: tf.constant(tensors)})
-    difference = np.abs(output[contract.postprocessing.output].numpy() - model(tensors, training=False).numpy()).max()
+    expected = model(tensors, training=False).numpy()
+    difference = np.abs(output[contract.postprocessing.output].numpy() - expected).max()
     # Written so that a NaN is a difference too.
-    if not difference <= _TOLERANCE:
+    if not difference <= _TOLERANCE * max(1.0, np.abs(expected).max()):
         raise TrainingError(f"the export's output differs from the model's by {difference:.3g}")

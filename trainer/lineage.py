@@ -11,12 +11,18 @@ from trainer.recipe import Recipe
 
 
 def trace(recipe: Recipe, dataset: Dataset) -> dict[str, str]:
-    """Code, data, settings and libraries of a run that starts now, by name."""
+    """Code, data (their classes with how many there are, or their columns), settings, libraries of a run, by name."""
+    details = {
+        "data_classes": dataset.balance if dataset.labels else "",
+        "data_features": ", ".join(dataset.columns),
+        "data_target": recipe.data.target or "",
+    }
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_revision": git_revision(Path(__file__).parent),
         "data_source": dataset.source,
         "data_hash": dataset.digest,
+        **{name: text for name, text in details.items() if text},
         "recipe_hash": recipe.digest,
         "seed": str(recipe.seed),
         "python": platform.python_version(),

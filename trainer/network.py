@@ -1,32 +1,87 @@
-"""The network, and the augmentation that goes in front of it while it is trained."""
+"""The networks that ship, and what goes around a network: scaling for tables, augmentation while it is trained."""
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from trainer.errors import TrainingError
-from trainer.recipe import Augmentation, Network
+from trainer.recipe import Augmentation, Recipe
 
-INPUT, OUTPUT = "image", "probabilities"
 _PLANE, _IMAGE = 2, 3  # dimensions of (height, width) and of (height, width, channels)
 
 
-def build(settings: Network, shape: Sequence[int], classes: int) -> Any:
-    """A Keras model: float32 (n, *shape) → probabilities (n, classes), float32."""
+def build(recipe: Recipe, shape: Sequence[int], outputs: int) -> Any:
+    """What the function that `recipe.network.build` names makes of `recipe`, `shape` and `outputs`.
+
+    That is a Keras model: float32 (n, *shape) → float32 (n, outputs), probabilities of the classes or one value each.
+    TrainingError if there is no such function or it makes anything else.
+    """
+    path = recipe.network.build
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise TrainingError(f"network.build: {path} cannot be imported: {error}") from error
+    model = function(recipe, tuple(shape), outputs)
+    if not isinstance(model, keras.Model) or model.output_shape != (None, outputs):
+        made = f"outputs of shape {model.output_shape}" if isinstance(model, keras.Model) else type(model).__name__
+        raise TrainingError(f"network.build: {path} made {made}; expected a keras.Model with (None, {outputs})")
+    return model
+
+
+def dense(recipe: Recipe, shape: Sequence[int], outputs: int) -> Any:
+    """Dense layers, each followed by dropout."""
+    return keras.Sequential([keras.Input(shape), keras.layers.Flatten(), *_head(recipe, outputs)])
+
+
+def cnn(recipe: Recipe, shape: Sequence[int], outputs: int) -> Any:
+    """Blocks of two convolutions of 3 × 3 and a pooling that halves the sides, then dense layers.
+
+    TrainingError if `shape` is no (height, width) or (height, width, channels).
+    """
+    if len(shape) not in (_PLANE, _IMAGE):
+        raise TrainingError(f"a convolution needs images; the input has the shape {list(shape)}")
+    layers = keras.layers
+    blocks = [
+        layer
+        for filters in recipe.network.filters
+        for layer in (
+            layers.Conv2D(filters, 3, padding="same", activation="relu"),
+            layers.Conv2D(filters, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(padding="same"),
+        )
+    ]
+    with_channels = layers.Reshape((*shape, 1)[:_IMAGE])
+    return keras.Sequential([keras.Input(shape), with_channels, *blocks, layers.Flatten(), *_head(recipe, outputs)])
+
+
+def _head(recipe: Recipe, outputs: int) -> list[Any]:
+    settings, layers = recipe.network, keras.layers
     hidden = [
         layer
         for units in settings.hidden
-        for layer in (keras.layers.Dense(units, activation="relu"), keras.layers.Dropout(settings.dropout))
+        for layer in (layers.Dense(units, activation="relu"), layers.Dropout(settings.dropout))
     ]
-    return keras.Sequential(
-        [
-            keras.Input(shape, name=INPUT),
-            keras.layers.Flatten(),
-            *hidden,
-            keras.layers.Dense(classes, activation="softmax", name=OUTPUT),
-        ]
+    return [*hidden, layers.Dense(outputs, activation="linear" if recipe.task == "regression" else "softmax")]
+
+
+def scaled(model: Any, inputs: NDArray[np.float32], values: NDArray[np.float32] | None) -> Any:
+    """`model` between layers that bring each column of `inputs`, (n, columns), to mean 0 and variance 1, and its output
+    to the mean and variance of `values`, (n,), if it is to give such: callers send and get plain numbers.
+    """
+    variance = inputs.var(axis=0, dtype=np.float64)
+    # A column that never varied in training says nothing; divided by next to nothing it would drown the others.
+    normalize = keras.layers.Normalization(
+        mean=inputs.mean(axis=0, dtype=np.float64), variance=np.where(variance > 0, variance, 1.0)
     )
+    layers = [keras.Input(inputs.shape[1:]), normalize, model]
+    if values is not None:
+        layers.append(keras.layers.Rescaling(float(values.std()), offset=float(values.mean())))
+    return keras.Sequential(layers)
 
 
 def augmented(model: Any, settings: Augmentation, shape: Sequence[int]) -> Any:
@@ -47,6 +102,6 @@ def augmented(model: Any, settings: Augmentation, shape: Sequence[int]) -> Any:
     if not movements:
         return model
     if len(shape) not in (_PLANE, _IMAGE):
-        raise TrainingError(f"augmentation moves images; preprocessing makes tensors of shape {list(shape)}")
+        raise TrainingError(f"augmentation moves images; the input has the shape {list(shape)}")
     with_channels = layers.Reshape((*shape, 1)[:_IMAGE])
     return keras.Sequential([keras.Input(shape), with_channels, *movements, layers.Reshape(shape), model])

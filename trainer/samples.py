@@ -1,7 +1,7 @@
-"""Held-out images as people send them: PNG files to try a model with, a photo, and the contract's golden vectors."""
+"""Held-out images as people send them: files to try a model with, a photo, and the contract's golden vectors."""
 
 import io
-from collections.abc import Sequence
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +10,17 @@ from PIL import Image
 
 from serving.contract import Golden
 from serving.preprocessing import Pipeline
+from serving.preprocessing.decode import decode
 from trainer.data import Dataset
-from trainer.errors import TrainingError
+from trainer.data.dataset import png
 
 _PER_CLASS = 2
 _GOLDEN_PNGS = 7
 # Room for decoders, which differ in the last bit, and in a JPEG by a little more.
 _PNG_TOLERANCE, _JPEG_TOLERANCE = 0.02, 0.1
-_TRIALS = 8
-
-
-def png(image: NDArray[np.uint8]) -> bytes:
-    """A (height, width) image as a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
+_CANDIDATES, _TRIALS = 100, 8
+_GOLDEN_SIDE = 128  # pixels
+_log = logging.getLogger(__package__)
 
 
 def photo(image: NDArray[np.uint8], rng: np.random.Generator, side: int = 320) -> bytes:
@@ -46,36 +42,78 @@ def photo(image: NDArray[np.uint8], rng: np.random.Generator, side: int = 320) -
 
 
 def golden(pipeline: Pipeline, heldout: Dataset, seed: int) -> tuple[Golden, ...]:
-    """Some held-out images as PNG files and one as a photo, each with the tensor that `pipeline` makes of it."""
-    files = [(png(image), _PNG_TOLERANCE) for image in heldout.images[:_GOLDEN_PNGS]]
-    files.append((_steady_photo(pipeline, heldout, seed), _JPEG_TOLERANCE))
+    """Some held-out images as PNG files and one as a JPEG, each with the tensor that `pipeline` makes of it."""
+    places = range(min(_GOLDEN_PNGS, len(heldout.targets)))
+    files = [(png(_picture(pipeline, heldout, place)), _PNG_TOLERANCE) for place in places]
+    steady = _steady_jpeg(pipeline, heldout, seed)
+    if steady:
+        files.append((steady, _JPEG_TOLERANCE))
+    else:
+        _log.info("preprocessing: no JPEG of a held-out image gives a steady tensor, servers are tried on PNGs alone")
+    made = [(file, pipeline(file), tolerance) for file, tolerance in files]
     return tuple(
-        Golden(encoded=file, tensor=_little_endian(pipeline(file)), tolerance=tolerance) for file, tolerance in files
+        Golden(encoded=file, tensor=_little_endian(tensor), tolerance=tolerance * _scale(tensor))
+        for file, tensor, tolerance in made
     )
 
 
-def write(directory: Path, heldout: Dataset, labels: Sequence[str]) -> None:
-    """Puts a few images of each class into the new `directory`: <label>-<index>.png, from index 0."""
+def write(directory: Path, heldout: Dataset) -> None:
+    """Puts a few images of each class into the new `directory`: <label>-<index>.<suffix>, from index 0."""
     directory.mkdir(parents=True)
-    for number, label in enumerate(labels):
-        for index, image in enumerate(heldout.images[heldout.labels == number][:_PER_CLASS]):
-            (directory / f"{label}-{index}.png").write_bytes(png(image))
+    for number, label in enumerate(heldout.labels):
+        for index, place in enumerate(np.flatnonzero(heldout.targets == number)[:_PER_CLASS]):
+            file, suffix = heldout.encoded(place)
+            (directory / f"{label}-{index}{suffix}").write_bytes(file)
 
 
-def _steady_photo(pipeline: Pipeline, heldout: Dataset, seed: int) -> bytes:
-    """A photo of a held-out image whose tensor does not hang on a pixel's last bits.
+def _picture(pipeline: Pipeline, heldout: Dataset, place: int) -> NDArray[np.uint8]:
+    """An image as pixels; one from a file is made small if `pipeline` takes any size: the contract has to be sent."""
+    image: NDArray[np.uint8] = heldout.inputs[place]
+    if heldout.inputs.dtype != object:
+        return image
+    pixels = decode(heldout.encoded(place)[0])
+    small = Image.fromarray(_squeezed(pixels))
+    small.thumbnail((_GOLDEN_SIDE, _GOLDEN_SIDE))
+    shrunk = np.asarray(small).reshape(small.height, small.width, -1)
+    fits = pipeline.from_pixels(shrunk).shape == pipeline.from_pixels(pixels).shape
+    return _squeezed(shrunk if fits else pixels)
+
+
+def _squeezed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(height, width, channels), of grey ones (height, width), as Pillow wants them."""
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def _jpeg(pipeline: Pipeline, heldout: Dataset, place: int, rng: np.random.Generator) -> bytes:
+    """An image as a JPEG file: of plain pixels a photo."""
+    picture = _picture(pipeline, heldout, place)
+    if heldout.inputs.dtype != object:
+        return photo(picture, rng)
+    file = io.BytesIO()
+    Image.fromarray(picture).convert("RGB").save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def _steady_jpeg(pipeline: Pipeline, heldout: Dataset, seed: int) -> bytes | None:
+    """A JPEG of a held-out image whose tensor does not hang on a pixel's last bits.
 
     Where a stroke fades right at the threshold of a cut, another decoder's rounding moves the whole image by a pixel.
     """
     rng = np.random.default_rng(seed)
-    for image in heldout.images[::-1]:
-        file = photo(image, rng)
+    for place in range(len(heldout.targets))[: -_CANDIDATES - 1 : -1]:
+        file = _jpeg(pipeline, heldout, place, rng)
         tensor = pipeline(file)
         pixels = np.asarray(Image.open(io.BytesIO(file))).astype(np.int64)
         trials = (np.clip(pixels + rng.integers(-2, 3, pixels.shape), 0, 255).astype(np.uint8) for _ in range(_TRIALS))
-        if all(np.abs(pipeline.from_pixels(trial) - tensor).max() <= _JPEG_TOLERANCE / 2 for trial in trials):
+        allowed = _JPEG_TOLERANCE * _scale(tensor) / 2
+        if all(np.abs(pipeline.from_pixels(trial) - tensor).max() <= allowed for trial in trials):
             return file
-    raise TrainingError("preprocessing: no photo of a held-out image gives a steady tensor")
+    return None
+
+
+def _scale(tensor: NDArray[np.float32]) -> float:
+    """What a tolerance for numbers up to 1 is multiplied by."""
+    return max(1.0, float(np.abs(tensor).max()))
 
 
 def _little_endian(tensor: NDArray[np.float32]) -> bytes:

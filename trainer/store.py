@@ -18,7 +18,8 @@ class ModelStore:
     """The versions of one model. A version appears complete or not at all."""
 
     def __init__(self, base: Path, name: str) -> None:
-        self._directory = base / name
+        self.directory = base / name
+        """Has the versions; servers do not look at names that are no integers."""
 
     def check(self) -> None:
         """TrainingError if nothing can be published: better known before training than after."""
@@ -32,9 +33,9 @@ class ModelStore:
         """
         with self._locked():
             # The lock dies with its holder: whatever is unfinished now, nobody is at work on.
-            for stale in self._directory.glob(f"{_UNFINISHED}*"):
+            for stale in self.directory.glob(f"{_UNFINISHED}*"):
                 shutil.rmtree(stale, ignore_errors=True)
-            unfinished = self._directory / f"{_UNFINISHED}{secrets.token_hex(4)}"
+            unfinished = self.directory / f"{_UNFINISHED}{secrets.token_hex(4)}"
             try:
                 unfinished.mkdir()
                 write(unfinished)
@@ -45,7 +46,7 @@ class ModelStore:
     def _number(self, unfinished: Path) -> Path:
         """Renames to the next free version; a publisher whom the lock does not reach may take that first."""
         while True:
-            version = self._directory / str(1 + max(self._versions(), default=0))
+            version = self.directory / str(1 + max(self._versions(), default=0))
             try:
                 return unfinished.rename(version)
             except OSError:
@@ -53,14 +54,14 @@ class ModelStore:
                     raise
 
     def _versions(self) -> Iterator[int]:
-        return (int(path.name) for path in self._directory.iterdir() if path.name.isascii() and path.name.isdigit())
+        return (int(path.name) for path in self.directory.iterdir() if path.name.isascii() and path.name.isdigit())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with (self._directory / _LOCK).open("a") as lock:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with (self.directory / _LOCK).open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
         except OSError as error:
-            raise TrainingError(f"cannot publish to {self._directory}: {error.strerror or error}") from error
+            raise TrainingError(f"cannot publish to {self.directory}: {error.strerror or error}") from error

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -45,7 +46,8 @@ class Run:
         """Records the final figures and the Keras model; `tensors` are a few of its inputs, to show their form."""
 
         def record() -> None:
-            mlflow.log_metrics(dict(figures))
+            # Figures by class have their names, and MLflow takes few signs in a name.
+            mlflow.log_metrics({re.sub(r"[^\w\-. :/]", "_", name): figure for name, figure in figures.items()})
             mlflow.tensorflow.log_model(
                 model,
                 name="model",

@@ -17,6 +17,7 @@ from PIL import Image
 
 from serving.contract import Contract
 from trainer import data, samples
+from trainer.data import dataset
 from trainer.recipe import parse
 
 ROOT = Path(__file__).parents[2]
@@ -68,8 +69,8 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def heldout(run):
     """The digits that the default recipe holds out."""
-    recipe, _ = parse([])
-    return data.split(data.load("mnist5k", 10), recipe.data.holdout, recipe.seed)[1]
+    recipe, *_ = parse([*OFFLINE])
+    return data.split(data.load(recipe), recipe.data.holdout, recipe.seed)[1]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_the_version_is_a_saved_model_with_samples(run):
 
 def test_the_samples_were_never_trained_with(run, heldout):
     """Each sample is one of the held-out digits, of the class that its name says."""
-    known = {(image.tobytes(), str(label)) for image, label in zip(heldout.images, heldout.labels, strict=True)}
+    known = {(image.tobytes(), str(label)) for image, label in zip(heldout.inputs, heldout.targets, strict=True)}
     for path in (run.version / "assets.extra" / "samples").iterdir():
         assert (np.asarray(Image.open(path)).tobytes(), path.name.split("-")[0]) in known
 
@@ -154,8 +155,8 @@ def test_the_contract_says_everything(run):
 def test_photos_are_read_as_well_as_scans(predict, heldout):
     """Simulated photos of held-out digits are recognised within three points of the digits' own images."""
     rng = np.random.default_rng(1)
-    images, labels = heldout.images[:300], heldout.labels[:300]
-    clean = (predict([samples.png(image) for image in images]) == labels).mean()
+    images, labels = heldout.inputs[:300], heldout.targets[:300]
+    clean = (predict([dataset.png(image) for image in images]) == labels).mean()
     photos = [samples.photo(image, rng, side=int(rng.integers(300, 1000))) for image in images]
     assert (predict(photos) == labels).mean() >= clean - 0.03
 

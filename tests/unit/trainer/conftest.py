@@ -3,6 +3,7 @@ import pytest
 
 from serving.preprocessing import Step
 from trainer.data import Dataset
+from trainer.recipe import Recipe
 
 STEPS = (
     Step(name="decode"),
@@ -26,4 +27,14 @@ def bars():
     images = rng.integers(0, 60, (60, 28, 28)).astype(np.uint8)
     for image, label in zip(images, labels, strict=True):
         image[4:24, 4 + 8 * label : 8 + 8 * label] = 250
-    return Dataset(images, labels, "bars")
+    return Dataset(images, labels, "bars", ("left", "middle", "right"))
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    """Makes recipes for the bars; settings replace the defaults."""
+
+    def make(**settings):
+        return Recipe(**{"name": "bars", "preprocessing": STEPS} | settings)
+
+    return make

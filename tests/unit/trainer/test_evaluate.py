@@ -30,7 +30,7 @@ def test_the_reference_counts_every_instance():
     """Each distribution has every held-out instance in it once; inputs are spread evenly over their bins."""
     tensors = np.random.default_rng(0).random((1000, 28, 28), np.float32)
     probabilities = np.tile(PROBABILITIES, (250, 1))
-    reference = evaluate.reference(tensors, probabilities, "abc")
+    reference = evaluate.reference(evaluate.images(tensors), probabilities, "abc")
     assert reference.instances == 1000
     assert reference.predictions == {"a": 500, "b": 500, "c": 0}
     assert set(reference.inputs) == {"mean_intensity", "ink_share"}
@@ -41,5 +41,22 @@ def test_the_reference_counts_every_instance():
 
 def test_inputs_that_are_all_alike_have_one_bin():
     """A feature without spread still is a histogram."""
-    reference = evaluate.reference(np.ones((4, 28, 28), np.float32), PROBABILITIES, "abc")
-    assert reference.inputs["ink_share"].counts == (4,)
+    assert evaluate.images(np.ones((4, 28, 28), np.float32))["ink_share"].counts == (4,)
+
+
+def test_errors_are_in_the_unit_of_the_target():
+    """RMSE, MAE and R² are what their definitions give."""
+    assert evaluate.errors(np.array([1.0, 2.0, 6.0]), np.array([1.0, 4.0, 4.0])) == {
+        "rmse": pytest.approx(math.sqrt(8 / 3)),
+        "instances": 3,
+        "mae": pytest.approx(4 / 3),
+        "r2": pytest.approx(1 - 8 / 6),
+    }
+
+
+def test_a_regression_has_a_reference_of_its_columns():
+    """Of a table each column is counted under its name; without classes there is neither label nor confidence."""
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    reference = evaluate.reference(evaluate.columns(rows, ["x", "y"]), np.ones((20, 1)), ())
+    assert {name: sum(histogram.counts) for name, histogram in reference.inputs.items()} == {"x": 20, "y": 20}
+    assert (reference.instances, reference.predictions, reference.confidence) == (20, {}, None)

@@ -5,21 +5,20 @@ import tensorflow as tf
 from serving.contract import Contract, Golden, InputSpec, Postprocessing
 from serving.preprocessing import build
 from trainer import export, network
+from trainer.data.dataset import png
 from trainer.errors import TrainingError
-from trainer.recipe import Network
-from trainer.samples import png
 
 
 @pytest.fixture
-def model():
+def model(recipe):
     """A network of random weights for the bars."""
-    return network.build(Network(hidden=(4,), dropout=0.5), (28, 28), 3)
+    return network.build(recipe(network={"hidden": (4,), "dropout": 0.5}), (28, 28), 3)
 
 
 @pytest.fixture
 def contract(bars, steps):
     """What that model has to say of itself."""
-    file = png(bars.images[0])
+    file = png(bars.inputs[0])
     return Contract(
         name="bars",
         input=InputSpec(name="image", dtype="float32", shape=(28, 28)),
@@ -73,9 +72,9 @@ def test_the_export_computes_what_the_model_does(tmp_path, model, contract):
     assert first == pytest.approx(model.predict(INPUTS, verbose=0), abs=1e-5)
 
 
-def test_an_export_of_another_model_is_found_out(tmp_path, model, contract):
+def test_an_export_of_another_model_is_found_out(tmp_path, model, contract, recipe):
     """Outputs that are not the model's stop the publication."""
-    export.write(tmp_path / "1", network.build(Network(hidden=(4,)), (28, 28), 3), contract)
+    export.write(tmp_path / "1", network.build(recipe(network={"hidden": (4,)}), (28, 28), 3), contract)
     with pytest.raises(TrainingError, match="output differs"):
         export.verify(tmp_path / "1", model, INPUTS)
 

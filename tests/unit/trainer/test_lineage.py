@@ -35,7 +35,7 @@ def test_outside_a_checkout_the_revision_is_unknown(tmp_path, monkeypatch):
 
 def test_lineage_names_code_data_settings_and_libraries(bars):
     """Whatever can change a model is named, as text."""
-    recipe, _ = parse(["--seed", "5"])
+    recipe, *_ = parse(["--seed", "5"])
     traced = lineage.trace(recipe, bars)
     assert (traced["seed"], traced["data_source"], traced["data_hash"]) == ("5", "bars", bars.digest)
     assert traced["recipe_hash"] == recipe.digest

@@ -27,7 +27,7 @@ def test_help_is_quick():
     """--help explains the settings without loading TensorFlow."""
     result = run("--help")
     assert result.returncode == 0, result.stderr
-    assert "Passes over the training images" in result.stdout
+    assert "Passes over the training examples" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ def test_a_bar_on_a_terminal(capsys, caplog, monkeypatch):
     """A terminal gets a bar on stderr instead, and stdout nothing."""
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with progress.epochs(2) as show:
-        show(1, {"heldout_accuracy": 0.5})
+        show(1, {"train_loss": 1.0, "heldout_accuracy": 0.5})
     out, error = capsys.readouterr()
-    assert "epochs, held-out accuracy 0.5000" in error
+    assert "epochs, heldout accuracy 0.5000" in error
     assert out == ""
     assert caplog.messages == []

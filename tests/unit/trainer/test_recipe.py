@@ -26,7 +26,7 @@ def written(tmp_path):
 
 def test_the_default_recipe_is_the_digits():
     """Without arguments the digits are trained, and published under var/models."""
-    recipe, base = parse([])
+    recipe, base, _ = parse([])
     assert (recipe.name, recipe.labels, recipe.network.dropout, recipe.fit.batch_size) == (
         "digits",
         tuple("0123456789"),
@@ -40,7 +40,7 @@ def test_the_command_line_overrides_the_file(written):
     """A setting given on the command line wins, however deep; what it leaves out stays the file's."""
     path = written(SMALL + "fit: {epochs: 9, batch_size: 16}")
     arguments = ["--recipe", path, "--model_base_path", "/store", "--seed", "3", "--fit.epochs", "5"]
-    recipe, base = parse([*arguments, "--network.hidden", "64,32"])
+    recipe, base, _ = parse([*arguments, "--network.hidden", "64,32"])
     assert (recipe.name, recipe.seed, recipe.network.hidden, base) == ("small", 3, (64, 32), Path("/store"))
     assert (recipe.fit.epochs, recipe.fit.batch_size) == (5, 16)
 
@@ -49,7 +49,7 @@ def test_the_environment_changes_nothing(written, monkeypatch):
     """An environment variable that is called like a setting is none."""
     monkeypatch.setenv("SEED", "99")
     monkeypatch.setenv("NAME", "other")
-    recipe, _ = parse(["--recipe", written(SMALL)])
+    recipe, *_ = parse(["--recipe", written(SMALL)])
     assert (recipe.name, recipe.seed) == ("small", 0)
 
 
@@ -65,7 +65,17 @@ def test_the_environment_changes_nothing(written, monkeypatch):
         (SMALL.replace("small", "../small"), "name: "),
         (SMALL.replace("grayscale", "greyscale"), "no step is called 'greyscale'"),
         (SMALL.replace("{name: decode}, ", ""), "`decode` comes first"),
-        ("name: small", "labels: Field required"),
+        ("seed: 1", "name: Field required"),
+        (SMALL.replace("[cat, dog]", "[cat]"), "labels: Value error, expected 2 classes or more"),
+        (SMALL + "data: {source: images}", "data: Value error, `path` belongs to"),
+        (SMALL + "data: {source: mnist, path: .}", "data: Value error, `path` belongs to"),
+        (SMALL + "data: {source: table, path: t.csv}", "data: Value error, `target` belongs to"),
+        (SMALL + "data: {source: table, path: t.csv, target: y}", "recipe: Value error, `preprocessing` makes"),
+        ("name: small", "recipe: Value error, `preprocessing` makes"),
+        (SMALL + "task: regression", "`task: regression` takes a table"),
+        ("name: d\ndata: {source: diabetes}", "the diabetes data are for `task: regression`"),
+        ("name: d\ntask: regression\ndata: {source: diabetes}\nfit: {class_weights: balanced}", "`fit.class_weights`"),
+        (SMALL + "network: {build: dense}", "network.build: "),
         ("just text", "expected settings by name"),
         ("name: [", "cannot be read"),
     ],

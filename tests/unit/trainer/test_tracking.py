@@ -21,3 +21,13 @@ def test_a_failure_on_the_way_takes_back_the_run_id(caplog, tmp_path, monkeypatc
         run.epoch(1, {"train_loss": object()})
         assert run.id == ""
     assert "MLflow failed" in caplog.text
+
+
+def test_any_class_name_can_be_a_figure(tmp_path, monkeypatch):
+    """A class may be called what MLflow would not take as a name."""
+    logged = {}
+    monkeypatch.setattr(tracking.Run, "_start", lambda *_: None)
+    monkeypatch.setattr(tracking.mlflow, "log_metrics", logged.update)
+    with tracking.Run(None, parse([])[0], {}) as run:
+        run.result(None, None, {"recall_nuts & bolts (M4)": 1.0})
+    assert logged == {"recall_nuts _ bolts _M4_": 1.0}

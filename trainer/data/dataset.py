@@ -1,0 +1,118 @@
+"""Inputs with what is to be said of them, whatever their source."""
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.model_selection import train_test_split
+
+from serving.preprocessing import InputError, Pipeline
+from trainer.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images or rows of a table, each with its class or its value."""
+
+    inputs: NDArray[Any]
+    """Pixels, uint8 (n, height, width); or image files, Path (n,); or a table's rows, float32 (n, columns)."""
+    targets: NDArray[Any]
+    """(n,): class numbers from 0, int64; or values, float32."""
+    source: str
+    """Where they come from, for people."""
+    labels: tuple[str, ...] = ()
+    """Class names by number; none where the targets are values."""
+    columns: tuple[str, ...] = ()
+    """Names of a table's columns; none where the inputs are images."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of inputs and targets: of a file its bytes count, not its name."""
+        total = hashlib.sha256()
+        for chunk in (_read(path) for path in self.inputs) if self.inputs.dtype == object else (self.inputs.tobytes(),):
+            # Of each its own hash, so that bytes cannot move from one file to the next unnoticed.
+            total.update(hashlib.sha256(chunk).digest())
+        total.update(self.targets.astype(self.targets.dtype.newbyteorder("<")).tobytes())
+        return total.hexdigest()
+
+    @property
+    def balance(self) -> str:
+        """How many there are of each class, for people."""
+        counts = np.bincount(self.targets, minlength=len(self.labels))
+        return ", ".join(f"{label} {count}" for label, count in zip(self.labels, counts, strict=True))
+
+    def part(self, indices: Sequence[int] | NDArray[Any]) -> "Dataset":
+        """Those at `indices`, in that order."""
+        return dataclasses.replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
+
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """An image as the bytes of a file, and the suffix of the file's name: pixels become a PNG."""
+        image = self.inputs[index]
+        return (png(image), ".png") if isinstance(image, np.ndarray) else (_read(image), image.suffix)
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    """An image, (height, width) or (height, width, channels), as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def split(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Two parts, the second with `share`, picked by `seed`: of each class where there are classes."""
+    counts = np.bincount(dataset.targets) if dataset.labels else np.array([], int)
+    if (counts == 1).any():
+        label = dataset.labels[int((counts == 1).argmax())]
+        raise TrainingError(f"the data cannot be split: the class {label!r} has 1 example, expected 2 or more")
+    try:
+        parts = train_test_split(
+            np.arange(dataset.targets.size),
+            test_size=share,
+            stratify=dataset.targets if dataset.labels else None,
+            random_state=seed,
+        )
+    except ValueError as error:
+        raise TrainingError(f"the data cannot be split: {error}") from error
+    first, second = map(dataset.part, parts)
+    return first, second
+
+
+def tensors(pipeline: Pipeline, dataset: Dataset) -> NDArray[np.float32]:
+    """What the network takes: (n, *shape of one), float32. Images pass through `pipeline`, a table's rows stay.
+
+    TrainingError if an image cannot be read, or the pipeline makes of it what no network takes.
+    """
+    if dataset.columns:
+        return dataset.inputs
+    made = [_tensor(pipeline, image) for image in dataset.inputs]
+    try:
+        result: NDArray[Any] = np.stack(made)
+    except ValueError as error:
+        raise TrainingError(f"preprocessing: {error}") from error
+    if result.dtype != np.float32:
+        raise TrainingError(f"preprocessing makes {result.dtype}, the network takes float32: end it with `cast`")
+    return result
+
+
+def _tensor(pipeline: Pipeline, image: Any) -> NDArray[Any]:
+    try:
+        if isinstance(image, np.ndarray):
+            return pipeline.from_pixels(image[:, :, np.newaxis])
+        return pipeline(_read(image))
+    except (InputError, ValueError, IndexError) as error:
+        place = "" if isinstance(image, np.ndarray) else f"{image}: "
+        raise TrainingError(f"preprocessing: {place}{error}") from error
+
+
+def _read(path: Any) -> bytes:
+    try:
+        content: bytes = path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read: {error.strerror or error}") from error
+    return content
