@@ -63,6 +63,8 @@ class Model:
     name: str
     versions: dict[int, Version] = field(default_factory=dict)
     backend_up: bool = False
+    stale: bool = True
+    """Whether the backend was away since the versions were read: it may have other files behind the same numbers."""
 
     @property
     def default(self) -> Servable | None:
@@ -118,12 +120,10 @@ class Catalog:
                 if model.backend_up:
                     log.warning("backend lost", model=name, message=error.message)
                 # The versions stay: should the backend be back before the next poll, calls go through at once.
-                model.backend_up = False
+                model.backend_up, model.stale = False, True
             else:
-                # A backend that was away may have come back with other files behind the same version.
-                forget = not model.backend_up
                 model.backend_up = True
-                await self._take_in(model, reported, forget=forget)
+                await self._take_in(model, reported)
             if self.ready:
                 self._was_ready.set()
             self._metrics.backend_up.labels(name).set(model.backend_up)
@@ -131,15 +131,20 @@ class Catalog:
             refused = sum(version.state is State.REFUSED for version in model.versions.values())
             self._metrics.refused_versions.labels(name).set(refused)
 
-    async def _take_in(self, model: Model, reported: list[BackendVersion], *, forget: bool) -> None:
+    async def _take_in(self, model: Model, reported: list[BackendVersion]) -> None:
+        stale, model.stale = model.stale, False
         for version in reported:
             known = model.versions.get(version.number)
             settled = known is not None and known.state in (State.AVAILABLE, State.REFUSED)
             if not version.available:
                 state = State.LOADING if version.loading else State.UNAVAILABLE
                 model.versions[version.number] = Version(version.number, state, version.detail)
-            elif forget or not settled:
+            elif stale or not settled:
                 inspected = await self._inspect(model.name, version.number)
+                if settled and inspected.state is State.LOADING:
+                    # The backend is too busy to be asked, which is no reason to stop asking it what callers ask.
+                    model.stale = True
+                    continue
                 model.versions[version.number] = inspected
                 (log.error if inspected.state is State.REFUSED else log.info)(
                     "version",

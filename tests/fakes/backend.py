@@ -34,6 +34,8 @@ class FakeBackend:
     contract: str | None = None
     compute: Callable[[Tensors], Tensors] = dict
     error: GatewayError | None = None
+    describe_error: GatewayError | None = None
+    """What a question about signatures is answered with."""
     calls: list[tuple[int, str]] = field(default_factory=list)
     """Version and signature of every prediction."""
 
@@ -43,6 +45,8 @@ class FakeBackend:
 
     async def signatures(self, model: str, version: int) -> dict[str, Signature]:
         self._fail()
+        if self.describe_error is not None:
+            raise self.describe_error
         extra = {} if self.contract is None else {contracts.SIGNATURE: signature(contracts.SIGNATURE, {}, {})}
         return self.signatures_ | extra
 

@@ -11,6 +11,7 @@ from gateway.answers import Classification, Raw
 from gateway.catalog import Catalog, State
 from gateway.errors import (
     BackendUnavailable,
+    DeadlineExceeded,
     GatewayError,
     InvalidInput,
     ModelNotFound,
@@ -183,6 +184,19 @@ async def test_other_files_behind_a_version(backend: FakeBackend) -> None:
     backend.error = BackendUnavailable("away")
     await core.look()
     backend.error, backend.contract = None, "{}"
+    await core.look()
+    assert core.catalog.models["digits"].versions[1].state is State.REFUSED
+
+
+async def test_a_backend_too_busy_to_be_read(backend: FakeBackend) -> None:
+    """A version that answered stays in use while it cannot be read anew, and is read when it can."""
+    core = await Core(backend).look()
+    backend.error = BackendUnavailable("away")
+    await core.look()
+    backend.error, backend.describe_error = None, DeadlineExceeded("busy")
+    await core.look()
+    assert (await core.predict(TENSOR)).servable.version == 1
+    backend.describe_error, backend.contract = None, "{}"
     await core.look()
     assert core.catalog.models["digits"].versions[1].state is State.REFUSED
 
