@@ -162,3 +162,6 @@ def _tensorflow_errors() -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         raise ModelError(_CODES[error.error_code], error.message) from error
+    except UnicodeDecodeError as error:
+        # TensorFlow's text quotes a string of the request that is no UTF-8, and its code is lost in saying so.
+        raise ModelError(grpc.StatusCode.INVALID_ARGUMENT, error.object.decode(errors="replace")) from error

@@ -33,22 +33,49 @@ class PredictionServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PredictionServiceAsyncStub: ...
+    Classify: _grpc.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.ClassificationRequest, _tensorflow_serving_pb2.ClassificationResponse]
+    Regress: _grpc.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.RegressionRequest, _tensorflow_serving_pb2.RegressionResponse]
     Predict: _grpc.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.PredictRequest, _tensorflow_serving_pb2.PredictResponse]
+    MultiInference: _grpc.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.MultiInferenceRequest, _tensorflow_serving_pb2.MultiInferenceResponse]
     GetModelMetadata: _grpc.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.GetModelMetadataRequest, _tensorflow_serving_pb2.GetModelMetadataResponse]
 
 @_typing.type_check_only
 class PredictionServiceAsyncStub(PredictionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
+    Classify: _aio.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.ClassificationRequest, _tensorflow_serving_pb2.ClassificationResponse]  # type: ignore[assignment]
+    Regress: _aio.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.RegressionRequest, _tensorflow_serving_pb2.RegressionResponse]  # type: ignore[assignment]
     Predict: _aio.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.PredictRequest, _tensorflow_serving_pb2.PredictResponse]  # type: ignore[assignment]
+    MultiInference: _aio.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.MultiInferenceRequest, _tensorflow_serving_pb2.MultiInferenceResponse]  # type: ignore[assignment]
     GetModelMetadata: _aio.UnaryUnaryMultiCallable[_tensorflow_serving_pb2.GetModelMetadataRequest, _tensorflow_serving_pb2.GetModelMetadataResponse]  # type: ignore[assignment]
 
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def Classify(
+        self,
+        request: _tensorflow_serving_pb2.ClassificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tensorflow_serving_pb2.ClassificationResponse, _abc.Awaitable[_tensorflow_serving_pb2.ClassificationResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Regress(
+        self,
+        request: _tensorflow_serving_pb2.RegressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tensorflow_serving_pb2.RegressionResponse, _abc.Awaitable[_tensorflow_serving_pb2.RegressionResponse]]: ...
+
     @_abc_1.abstractmethod
     def Predict(
         self,
         request: _tensorflow_serving_pb2.PredictRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tensorflow_serving_pb2.PredictResponse, _abc.Awaitable[_tensorflow_serving_pb2.PredictResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def MultiInference(
+        self,
+        request: _tensorflow_serving_pb2.MultiInferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tensorflow_serving_pb2.MultiInferenceResponse, _abc.Awaitable[_tensorflow_serving_pb2.MultiInferenceResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetModelMetadata(

@@ -55,7 +55,7 @@ def test_messages(ours: Any) -> None:
     theirs = THEIRS.FindMessageTypeByName(ours.full_name)
     assert theirs is not ours
     assert ours.GetOptions().map_entry == theirs.GetOptions().map_entry
-    assert ours.fields
+    assert ours.fields or not theirs.fields
     for field in ours.fields:
         assert facts(field) == facts(theirs.fields_by_name[field.name])
 

@@ -197,7 +197,7 @@ async def test_not_a_message(start: Callable[..., Any]) -> None:
 async def test_other_methods(start: Callable[..., Any]) -> None:
     """What the server does not offer is UNIMPLEMENTED."""
     async with start() as server:
-        for method in ("PredictionService/Classify", "ModelService/HandleReloadConfigRequest", "Other/Method"):
+        for method in ("PredictionService/PredictStreamed", "Other/Method"):
             call = server.channel.unary_unary(f"/tensorflow.serving.{method}")(b"", timeout=TIMEOUT)
             assert (await fails(call))[0] == "UNIMPLEMENTED"
 
