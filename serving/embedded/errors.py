@@ -12,6 +12,7 @@ ServingError
 │   └── ServableNotFound, NoVersions, VersionNotFound
 ├── SignatureNotFound, SignatureLacksTensor
 ├── UnsupportedMethod
+├── LabelledVersionUnavailable, ServablesUnavailable: the configuration's
 └── ModelError: TensorFlow's own, in loading or running
 """
 
@@ -245,6 +246,28 @@ class UnknownMetadataField(InvalidArgument):
     def __init__(self, field: str) -> None:
         # TFS appends the name to a format that it never fills in.
         super().__init__(f"Metadata field %s is not supported{field}")
+
+
+class LabelledVersionUnavailable(ServingError):
+    """The configuration gives a label to a version that is not AVAILABLE."""
+
+    code = StatusCode.FAILED_PRECONDITION
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(
+            f"Request to assign label to version {version} of model {name}, which is not currently available for "
+            "inference"
+        )
+
+
+class ServablesUnavailable(ServingError):
+    """The configuration was adopted, but not all of it could be loaded; each of `descriptions` is for one version."""
+
+    code = StatusCode.UNKNOWN
+
+    def __init__(self, descriptions: Collection[str]) -> None:
+        listed = "".join(f"{text}, " for text in descriptions)
+        super().__init__(f"{len(descriptions)} servable(s) did not become available: {{{listed}}}")
 
 
 class ModelError(ServingError):

@@ -5,7 +5,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +26,7 @@ def _boolean(text: str) -> bool:
 
 def _path(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("expected a directory")
+        raise argparse.ArgumentTypeError("expected a path")
     return Path(text)
 
 
@@ -47,10 +47,30 @@ def _port(text: str) -> int:
 class Flags:
     """What the server was told at start."""
 
-    model_base_path: Path = field(
-        metadata=_about("model", _path, "directory that holds one directory for each version, named by its number")
+    model_base_path: Path | None = field(
+        default=None,
+        metadata=_about("model", _path, "directory that holds one directory for each version, named by its number"),
     )
     model_name: str = field(default="default", metadata=_about("model", str, "name that clients ask for"))
+    model_config_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "model",
+            _path,
+            "file in protobuf's text format, a ModelServerConfig: one or many models with version policies and "
+            "labels; --model_base_path and --model_name are then ignored",
+        ),
+    )
+    model_config_file_poll_wait_seconds: int = field(
+        default=0,
+        metadata=_about("model", _whole_number, "seconds between two looks at that file; 0 looks only at start"),
+    )
+    allow_version_labels_for_unavailable_models: bool = field(
+        default=False,
+        metadata=_about(
+            "model", _boolean, "accept new labels for versions that are not loaded yet, as they are at start"
+        ),
+    )
     file_system_poll_wait_seconds: int = field(
         default=1,
         metadata=_about("model", _whole_number, "seconds between two looks for new versions; 0 looks only at start"),
@@ -104,22 +124,24 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
     """The flags in `arguments` (the process's own if None); SystemExit 2 after one line on stderr if they are wrong."""
     parser = _Parser(
         prog="python -m serving.embedded",
-        description="Serves the latest version of a SavedModel over TensorFlow Serving's gRPC protocol.",
+        description="Serves SavedModels over TensorFlow Serving's gRPC protocol.",
         allow_abbrev=False,
     )
     for name, flags in groupby(fields(Flags), key=lambda flag: flag.metadata["group"]):
         group = parser.add_argument_group(name)
         for flag in flags:
-            required = flag.default is MISSING
-            options: dict[str, Any] = {"required": True} if required else {"default": flag.default}
+            options: dict[str, Any] = {"default": flag.default}
             if flag.type is bool:
                 options |= {"nargs": "?", "const": True}
-            note = "required" if required else f"default {str(flag.default).lower()}"
+            default = "none" if flag.default in (None, "") else str(flag.default).lower()
             group.add_argument(
                 f"--{flag.name}",
                 type=flag.metadata["parse"],
                 metavar="VALUE",
-                help=f"{flag.metadata['help']} ({note})",
+                help=f"{flag.metadata['help']} (default {default})",
                 **options,
             )
-    return Flags(**vars(parser.parse_args(arguments)))
+    parsed = Flags(**vars(parser.parse_args(arguments)))
+    if not parsed.model_base_path and not parsed.model_config_file:
+        parser.error("one of --model_base_path and --model_config_file is required")
+    return parsed

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 from serving.embedded import inference
+from serving.embedded.catalog import Catalog
+from serving.embedded.config import models_of
 from serving.embedded.errors import (
     MissingModelName,
     MissingModelSpec,
     NoMetadataField,
-    UnknownLabel,
     UnknownMetadataField,
 )
 from serving.embedded.manager import Manager
@@ -25,28 +26,29 @@ _SIGNATURES_FIELD = "signature_def"
 class PredictionServicer(tfs_grpc.PredictionServiceServicer):
     """PredictionService; `typed` answers in TensorProto's typed fields (float_val, …) rather than in tensor_content."""
 
-    def __init__(self, manager: Manager, *, typed: bool) -> None:
+    def __init__(self, manager: Manager, catalog: Catalog, *, typed: bool) -> None:
         self._manager = manager
+        self._catalog = catalog
         self._predict = partial(inference.predict, typed=typed)
 
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
         """Runs one signature of a model over tensors."""
-        version = _find(self._manager, _spec(request))
+        version = self._find(_spec(request))
         return await self._manager.run(version, lambda model: self._predict(model, version.number, request))
 
     async def Classify(self, request: tfs.ClassificationRequest, context: Any) -> tfs.ClassificationResponse:
         """Classifies tf.Examples."""
-        version = _find(self._manager, _spec(request))
+        version = self._find(_spec(request))
         return await self._manager.run(version, lambda model: inference.classify(model, version.number, request))
 
     async def Regress(self, request: tfs.RegressionRequest, context: Any) -> tfs.RegressionResponse:
         """Gives a value for each tf.Example."""
-        version = _find(self._manager, _spec(request))
+        version = self._find(_spec(request))
         return await self._manager.run(version, lambda model: inference.regress(model, version.number, request))
 
     async def MultiInference(self, request: tfs.MultiInferenceRequest, context: Any) -> tfs.MultiInferenceResponse:
         """Runs several signatures of a model over the same tf.Examples; the first task says which version."""
-        version = _find(self._manager, request.tasks[0].model_spec if request.tasks else tfs.ModelSpec())
+        version = self._find(request.tasks[0].model_spec if request.tasks else tfs.ModelSpec())
         return await self._manager.run(version, lambda model: inference.infer(model, version.number, request))
 
     async def GetModelMetadata(
@@ -59,17 +61,29 @@ class PredictionServicer(tfs_grpc.PredictionServiceServicer):
         for field in request.metadata_field:
             if field != _SIGNATURES_FIELD:
                 raise UnknownMetadataField(field)
-        version = _find(self._manager, spec)
+        version = self._find(spec)
         response = tfs.GetModelMetadataResponse(model_spec=inference.resolved(spec, version.number, signature=False))
         response.metadata[_SIGNATURES_FIELD].Pack(tfs.SignatureDefMap(signature_def=version.servable.signatures))
         return response
+
+    def _find(self, spec: tfs.ModelSpec) -> Version:
+        if not spec.name:
+            raise MissingModelName
+        match spec.WhichOneof("version_choice"):
+            case "version_label":
+                return self._manager.find(spec.name, self._catalog.labelled(spec.name, spec.version_label))
+            case "version":
+                return self._manager.find(spec.name, spec.version.value)
+            case _:
+                return self._manager.find(spec.name, None)
 
 
 class ModelServicer(tfs_grpc.ModelServiceServicer):
     """ModelService."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, catalog: Catalog) -> None:
         self._manager = manager
+        self._catalog = catalog
 
     async def GetModelStatus(self, request: tfs.GetModelStatusRequest, context: Any) -> tfs.GetModelStatusResponse:
         """The state of one version of a model, or of all that there ever were; a label is ignored, as in TFS."""
@@ -77,20 +91,21 @@ class ModelServicer(tfs_grpc.ModelServiceServicer):
         versions = self._manager.statuses(spec.name, spec.version.value if spec.HasField("version") else None)
         return tfs.GetModelStatusResponse(model_version_status=map(_status, versions))
 
+    async def HandleReloadConfigRequest(
+        self, request: tfs.ReloadConfigRequest, context: Any
+    ) -> tfs.ReloadConfigResponse:
+        """Makes the request's models all there are, and answers once they were loaded; a failure is the RPC's too."""
+        await self._catalog.reload(models_of(request.config))
+        response = tfs.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
+
 
 def _spec(request: Any) -> tfs.ModelSpec:
     if not request.HasField("model_spec"):
         raise MissingModelSpec
     spec: tfs.ModelSpec = request.model_spec
     return spec
-
-
-def _find(manager: Manager, spec: tfs.ModelSpec) -> Version:
-    if not spec.name:
-        raise MissingModelName
-    if spec.WhichOneof("version_choice") == "version_label":
-        raise UnknownLabel(spec.version_label)
-    return manager.find(spec.name, spec.version.value if spec.HasField("version") else None)
 
 
 def _status(version: Version) -> tfs.ModelVersionStatus:

@@ -15,18 +15,10 @@ import numpy as np
 
 from stack.processes import Child
 from tests.contract import models
-from tests.contract.client import TIMEOUT, Client, predict_request
+from tests.contract.client import TIMEOUT, Client, eventually, predict_request
 
-Start = Callable[[Path], tuple[Child, str]]
+Start = Callable[..., tuple[Child, str]]
 X = {"x": np.array([[4]], np.float32)}
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Returns once `condition` holds; fails if it does not within TIMEOUT."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_new_version(start: Start, tmp_path: Path) -> None:

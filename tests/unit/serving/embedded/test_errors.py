@@ -75,6 +75,16 @@ from serving.embedded import errors
             "GetModelMetadataRequest must specify at least one metadata_field",
         ),
         (errors.UnknownMetadataField("x"), "INVALID_ARGUMENT", "Metadata field %s is not supportedx"),
+        (
+            errors.LabelledVersionUnavailable("m", 2),
+            "FAILED_PRECONDITION",
+            "Request to assign label to version 2 of model m, which is not currently available for inference",
+        ),
+        (
+            errors.ServablesUnavailable(["{name: m version: 1}"]),
+            "UNKNOWN",
+            "1 servable(s) did not become available: {{name: m version: 1}, }",
+        ),
         (errors.ModelError(StatusCode.DATA_LOSS, "torn"), "DATA_LOSS", "torn"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, errors.ServingError) else None,

@@ -12,10 +12,13 @@ BASE = "--model_base_path=/models/digits"
 
 
 def test_defaults() -> None:
-    """Only the base path is required; the rest is as in TFS, but on loopback."""
+    """Only a base path or a configuration file is required; the rest is as in TFS, but on loopback."""
     assert parse([BASE]) == Flags(
         model_base_path=Path("/models/digits"),
         model_name="default",
+        model_config_file=None,
+        model_config_file_poll_wait_seconds=0,
+        allow_version_labels_for_unavailable_models=False,
         file_system_poll_wait_seconds=1,
         max_num_load_retries=5,
         load_retry_interval_micros=60_000_000,
@@ -26,6 +29,11 @@ def test_defaults() -> None:
         tensorflow_intra_op_parallelism=0,
         tensorflow_inter_op_parallelism=-1,
     )
+
+
+def test_config_file_instead() -> None:
+    """With a configuration file no base path is needed."""
+    assert parse(["--model_config_file", "/models/models.config"]).model_config_file == Path("/models/models.config")
 
 
 def test_spellings() -> None:
@@ -49,7 +57,7 @@ def test_booleans(spelling: list[str], value: bool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "--model_base_path"),
+        ([], "one of --model_base_path and --model_config_file is required"),
         (["--model_base_path="], "--model_base_path"),
         ([BASE, "--prot=1"], "--prot=1"),
         ([BASE, "--mod=x"], "--mod=x"),
