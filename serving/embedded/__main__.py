@@ -6,7 +6,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from serving.embedded.flags import parse
 
@@ -31,6 +33,8 @@ def main() -> int:
     from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
     from serving.embedded.errors import ServingError  # noqa: PLC0415  # likewise
     from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
+    from serving.embedded.version import Servable  # noqa: PLC0415  # likewise
+    from serving.embedded.warm_up import load_warm  # noqa: PLC0415  # likewise
     from serving.transport.grpc_aio import AddressTakenError  # noqa: PLC0415  # likewise
 
     try:
@@ -44,11 +48,13 @@ def main() -> int:
 
     # The imports' many objects stay; looking through them again at each collection would stall calls.
     gc.freeze()
-    load = partial(
+    load: Callable[[Path], Servable] = partial(
         saved_model.load,
         intra_op_threads=flags.tensorflow_intra_op_parallelism,
         inter_op_threads=flags.tensorflow_inter_op_parallelism,
     )
+    if flags.enable_model_warmup:
+        load = partial(load_warm, load=load, records=saved_model.records)
     try:
         asyncio.run(serve(flags, load))
     except (AddressTakenError, ConfigFileError, ServingError) as error:

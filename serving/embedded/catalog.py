@@ -36,6 +36,7 @@ class Catalog:
         self._labels = {model.name: model.labels for model in models}
         for name in gone:
             self._manager.want(name, {})
+        self._manager.on_change()
 
     async def poll(self) -> None:
         """Looks for versions of every model, side by side: one base path that hangs or is missing keeps none back."""

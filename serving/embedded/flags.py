@@ -4,6 +4,7 @@
 """
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import groupby
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 _MAX_PORT = 65535
+_INTEGER = re.compile("-?[0-9]+")
 
 
 def _about(group: str, parse: Callable[[str], Any], text: str) -> dict[str, Any]:
@@ -41,6 +43,13 @@ def _port(text: str) -> int:
     if port > _MAX_PORT:
         raise argparse.ArgumentTypeError(f"expected a port up to {_MAX_PORT}, not {port}")
     return port
+
+
+def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
+    pairs = [entry.split("=", 1) for entry in text.split(",") if entry]
+    if any(len(pair) == 1 or not pair[0] for pair in pairs):
+        raise argparse.ArgumentTypeError(f"expected name=value,name=value, not {text!r}")
+    return tuple((name, int(value) if _INTEGER.fullmatch(value) else value) for name, value in pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +84,14 @@ class Flags:
         default=1,
         metadata=_about("model", _whole_number, "seconds between two looks for new versions; 0 looks only at start"),
     )
+    enable_model_warmup: bool = field(
+        default=True,
+        metadata=_about(
+            "model",
+            _boolean,
+            "replay a version's assets.extra/tf_serving_warmup_requests before it serves; it fails if one of them does",
+        ),
+    )
     max_num_load_retries: int = field(
         default=5, metadata=_about("model", _whole_number, "further attempts at a version that fails to load")
     )
@@ -87,6 +104,32 @@ class Flags:
     )
     port: int = field(
         default=8500, metadata=_about("listening", _port, "gRPC port; 0 for any, which the log then names")
+    )
+    grpc_socket_path: str = field(
+        default="", metadata=_about("listening", str, "Unix socket to listen on as well, in plain text")
+    )
+    ssl_config_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "listening",
+            _path,
+            "file in protobuf's text format, an SSLConfig: server_key, server_cert, custom_ca (PEM texts), "
+            "client_verify; the port then speaks TLS alone",
+        ),
+    )
+    grpc_channel_arguments: tuple[tuple[str, int | str], ...] = field(
+        default=(),
+        metadata=_about(
+            "listening", _channel_arguments, "gRPC's own settings: name=value, separated by commas; see grpc_types.h"
+        ),
+    )
+    enable_grpc_healthcheck_service: bool = field(
+        default=False,
+        metadata=_about(
+            "listening",
+            _boolean,
+            "answer grpc.health.v1: the services '' and PredictionService are SERVING while every model answers",
+        ),
     )
     enable_serialization_as_tensor_content: bool = field(
         default=False,
@@ -133,7 +176,7 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
             options: dict[str, Any] = {"default": flag.default}
             if flag.type is bool:
                 options |= {"nargs": "?", "const": True}
-            default = "none" if flag.default in (None, "") else str(flag.default).lower()
+            default = "none" if flag.default in (None, "", ()) else str(flag.default).lower()
             group.add_argument(
                 f"--{flag.name}",
                 type=flag.metadata["parse"],

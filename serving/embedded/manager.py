@@ -20,6 +20,8 @@ class Manager:
     """
 
     def __init__(self, loader: Loader, workers: Executor) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        """Hears when a version becomes AVAILABLE or ceases to be, and when other versions or models are wanted."""
         self._loader = loader
         self._workers = workers
         self._versions: defaultdict[str, dict[int, Version]] = defaultdict(dict)
@@ -88,3 +90,4 @@ class Manager:
         for number in versions.keys() - wanted:
             if replaced or number not in available:
                 versions[number].retire()
+        self.on_change()

@@ -59,6 +59,12 @@ def load(directory: Path, *, intra_op_threads: int, inter_op_threads: int) -> "S
         return model
 
 
+def records(file: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file; raises ModelError where it is damaged."""
+    with _tensorflow_errors():
+        yield from v1.io.tf_record_iterator(str(file))
+
+
 class SavedModel:
     """A loaded model: a Servable."""
 

@@ -20,10 +20,15 @@ def test_defaults() -> None:
         model_config_file_poll_wait_seconds=0,
         allow_version_labels_for_unavailable_models=False,
         file_system_poll_wait_seconds=1,
+        enable_model_warmup=True,
         max_num_load_retries=5,
         load_retry_interval_micros=60_000_000,
         host="127.0.0.1",
         port=8500,
+        grpc_socket_path="",
+        ssl_config_file=None,
+        grpc_channel_arguments=(),
+        enable_grpc_healthcheck_service=False,
         enable_serialization_as_tensor_content=False,
         grpc_max_threads=0,
         tensorflow_intra_op_parallelism=0,
@@ -34,6 +39,16 @@ def test_defaults() -> None:
 def test_config_file_instead() -> None:
     """With a configuration file no base path is needed."""
     assert parse(["--model_config_file", "/models/models.config"]).model_config_file == Path("/models/models.config")
+
+
+def test_channel_arguments() -> None:
+    """Settings of gRPC are numbers where they look like numbers."""
+    parsed = parse([BASE, "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,grpc.x=a=b,grpc.y=-1"])
+    assert parsed.grpc_channel_arguments == (
+        ("grpc.max_connection_age_ms", 2000),
+        ("grpc.x", "a=b"),
+        ("grpc.y", -1),
+    )
 
 
 def test_spellings() -> None:
@@ -64,6 +79,7 @@ def test_booleans(spelling: list[str], value: bool) -> None:
         ([BASE, "stray"], "stray"),
         ([BASE, "--port=x"], "--port: expected a whole number, not 'x'"),
         ([BASE, "--port=65536"], "--port: expected a port"),
+        ([BASE, "--grpc_channel_arguments=grpc.x"], "expected name=value,name=value, not 'grpc.x'"),
         ([BASE, "--file_system_poll_wait_seconds=-1"], "expected a whole number"),
         ([BASE, "--enable_serialization_as_tensor_content=maybe"], "expected true or false, not 'maybe'"),
     ],

@@ -1,12 +1,6 @@
 """serving.embedded.server, servicers and error_interceptor: fake models over a real port, with our own stubs."""
 
-import asyncio
-import logging
-import os
-import signal
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,79 +10,14 @@ import numpy as np
 import pytest
 
 from serving.embedded.errors import ModelError
-from serving.embedded.flags import Flags
-from serving.embedded.server import serve
 from serving.embedded.source import Source, published
-from serving.transport.grpc_aio import AddressTakenError
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
 from serving.wire.codec import to_numpy, to_proto
 from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, eventually, publish
+from tests.unit.serving.embedded.running import Server, fails, set_spec
 
-UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-
-
-class Server:
-    """A running server, and a channel to it."""
-
-    def __init__(self, task: asyncio.Task[None], channel: grpc.aio.Channel) -> None:
-        self.task = task
-        self.channel = channel
-        self.predictions = tfs_grpc.PredictionServiceStub(channel)
-        self.models = tfs_grpc.ModelServiceStub(channel)
-
-    async def predict(self, **spec: Any) -> tfs.PredictResponse:
-        """Asks the model m for 1 + 1; `spec` says which version and signature."""
-        request = tfs.PredictRequest(inputs={"x": to_proto(np.float32([1]))})
-        set_spec(request, **{"name": "m"} | spec)
-        return await self.predictions.Predict(request, timeout=TIMEOUT)
-
-
-def set_spec(request: Any, *, version: int | None = None, **spec: str) -> None:
-    """Sets a request's model_spec."""
-    request.model_spec.MergeFrom(tfs.ModelSpec(**spec))
-    if version is not None:
-        request.model_spec.version.value = version
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """A base path with version 1."""
-    publish(tmp_path, "1")
-    return tmp_path
-
-
-@pytest.fixture
-def start(load: FakeLoader, base: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., Any]:
-    """Starts a server of the model m at `base`; a signal stops it at the end."""
-    caplog.set_level(logging.INFO)
-
-    @asynccontextmanager
-    async def start(**flags: Any) -> AsyncIterator[Server]:
-        options = {"model_base_path": base, "model_name": "m", "port": 0, "max_num_load_retries": 0} | flags
-        task = asyncio.create_task(serve(Flags(**options), load))
-        await eventually(lambda: task.done() or any(text.startswith("serving gRPC on") for text in caplog.messages))
-        if task.done():
-            await task
-        (address,) = (text.split()[-1] for text in caplog.messages if text.startswith("serving gRPC on"))
-        try:
-            async with grpc.aio.insecure_channel(address, UNLIMITED) as channel:
-                yield Server(task, channel)
-        finally:
-            if not task.done():
-                os.kill(os.getpid(), signal.SIGTERM)
-                await asyncio.wait_for(task, TIMEOUT)
-
-    return start
-
-
-async def fails(call: Any) -> tuple[str, str]:
-    """The code and text that a call fails with."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code().name, caught.value.details()
 
 
 async def test_predict(start: Callable[..., Any]) -> None:
@@ -202,72 +131,6 @@ async def test_other_methods(start: Callable[..., Any]) -> None:
             assert (await fails(call))[0] == "UNIMPLEMENTED"
 
 
-def reload_request(**bases: Path) -> tfs.ReloadConfigRequest:
-    """A configuration of models by name, each at its base path."""
-    request = tfs.ReloadConfigRequest()
-    for name, base in bases.items():
-        request.config.model_config_list.config.add(name=name, base_path=str(base), model_platform="tensorflow")
-    return request
-
-
-async def test_reload(start: Callable[..., Any], base: Path, tmp_path: Path) -> None:
-    """A reload replaces the configuration as a whole; the status in the answer is OK."""
-    publish(tmp_path / "n", "5")
-    async with start() as server:
-        response = await server.models.HandleReloadConfigRequest(reload_request(n=tmp_path / "n"), timeout=TIMEOUT)
-        assert response.HasField("status")
-        assert response.status.error_code == 0
-        assert (await server.predict(name="n")).model_spec.version.value == 5
-        assert await fails(server.predict()) == ("NOT_FOUND", "Servable not found for request: Latest(m)")
-        await server.models.HandleReloadConfigRequest(reload_request(m=base), timeout=TIMEOUT)
-        await server.predict()
-
-
-async def test_labels(start: Callable[..., Any], base: Path) -> None:
-    """A label that a reload gives to a version is as good as its number; the answer has the number."""
-    async with start() as server:
-        request = reload_request(m=base)
-        request.config.model_config_list.config[0].version_labels["stable"] = 1
-        await server.models.HandleReloadConfigRequest(request, timeout=TIMEOUT)
-        assert (await server.predict(version_label="stable")).model_spec.version.value == 1
-        unknown = ("INVALID_ARGUMENT", "Unrecognized servable version label: canary")
-        assert await fails(server.predict(version_label="canary")) == unknown
-
-
-async def test_refused_reload(start: Callable[..., Any], base: Path) -> None:
-    """A configuration that is refused changes nothing."""
-    async with start() as server:
-        request = reload_request(m=base)
-        request.config.model_config_list.config[0].version_labels["stable"] = 9
-        for refused, code in (
-            (tfs.ReloadConfigRequest(), "INVALID_ARGUMENT"),
-            (request, "FAILED_PRECONDITION"),
-            (reload_request(n=Path("relative")), "INVALID_ARGUMENT"),
-        ):
-            call = server.models.HandleReloadConfigRequest(refused, timeout=TIMEOUT)
-            assert (await fails(call))[0] == code
-        await server.predict()
-
-
-CONFIG = """model_config_list {{ config {{ name: "m" base_path: "{base}" model_platform: "tensorflow" {more} }} }}"""
-
-
-async def test_config_file(
-    start: Callable[..., Any], base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What changes in the configuration file is adopted; a typo is an error in the log and changes nothing."""
-    file = tmp_path / "models.config"
-    file.write_text(CONFIG.format(base=base, more=""))
-    async with start(model_base_path=None, model_config_file=file, model_config_file_poll_wait_seconds=1) as server:
-        await server.predict()
-        file.write_text("typo" + CONFIG.format(base=base, more=""))
-        await eventually(lambda: "the configuration stays as it was" in caplog.text)
-        await server.predict()
-        file.write_text(CONFIG.format(base=base, more='version_labels { key: "stable" value: 1 }'))
-        await eventually(lambda: f"adopted {file}" in caplog.messages)
-        await server.predict(version_label="stable")
-
-
 async def statuses(server: Server, **spec: Any) -> dict[int, tuple[str, int, str]]:
     """State, error code and error text of the versions that GetModelStatus answers with."""
     request = tfs.GetModelStatusRequest()
@@ -344,26 +207,3 @@ async def test_polling_survives(
         monkeypatch.setattr(Source, "poll", poll)
         publish(base, "2")
         await eventually(lambda: "m version 2 is available" in caplog.messages)
-
-
-async def test_drain(start: Callable[..., Any], load: FakeLoader, caplog: pytest.LogCaptureFixture) -> None:
-    """After SIGTERM new calls are refused, those in flight finish, and the server ends."""
-    async with start() as server:
-        load.servables[1].gate.clear()
-        call = asyncio.create_task(server.predict())
-        await eventually(lambda: load.servables[1].running)
-        os.kill(os.getpid(), signal.SIGTERM)
-        await eventually(lambda: "stopping" in caplog.text)
-        assert (await fails(server.predict()))[0] == "UNAVAILABLE"
-        assert not server.task.done()
-        load.servables[1].gate.set()
-        assert (await call).outputs["y"].float_val == [2]
-        await asyncio.wait_for(server.task, TIMEOUT)
-
-
-async def test_taken_port(start: Callable[..., Any]) -> None:
-    """A port that another has is an error, although gRPC would share it."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(AddressTakenError, match=f"cannot listen on 127.0.0.1:{port}"):
-            await start(port=port).__aenter__()
