@@ -1,6 +1,7 @@
 """The models that are configured now: where their versions are looked for, and the labels that versions carry."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from serving.embedded.config import Model
@@ -8,6 +9,8 @@ from serving.embedded.errors import LabelledVersionUnavailable, ServableNotFound
 from serving.embedded.manager import Manager
 from serving.embedded.source import Source
 from serving.embedded.version import State
+
+logger = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -31,6 +34,7 @@ class Catalog:
         for model in models:
             for label, number in model.labels.items():
                 self._check_label(model.name, label, number)
+        logger.info("models: %s", ", ".join(model.name for model in models) or "none")
         gone = self._sources.keys() - {model.name for model in models}
         self._sources = {model.name: self._source(model) for model in models}
         self._labels = {model.name: model.labels for model in models}

@@ -1,5 +1,6 @@
 """serving.embedded.warm_up: a version's own requests, replayed before it serves."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from serving.embedded.errors import ServingError, SignatureNotFound
 from serving.embedded.warm_up import MAX_RECORDS, load_warm
 from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire.codec import to_proto
+from serving.wire.codec import Array, to_proto
 from tests.unit.serving.embedded.fakes import FakeLoader, FakeServable, publish
 
 FILE = "assets.extra/tf_serving_warmup_requests"
@@ -27,7 +28,8 @@ class Counting(FakeServable):
 
     calls = 0
 
-    def run(self, signature, inputs, outputs):
+    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """See Servable.run."""
         self.calls += 1
         return super().run(signature, inputs, outputs)
 
