@@ -105,8 +105,9 @@ async def serve(settings: Settings) -> None:
 
     await stopping.wait()
     log.info("draining", delay=settings.drain.delay, grace=settings.drain.grace)
-    await health_servicer.drain()
+    await health_servicer.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain.delay)
+    await health_servicer.end_watches()
     await server.stop(settings.drain.grace)
     for task in background:
         task.cancel()

@@ -6,7 +6,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from serving.embedded.flags import parse
 
@@ -14,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Runs the server; returns the exit status, 0 after a signal to stop, 1 if the port is taken."""
+    """Runs the server; returns the exit status, 0 after a signal to stop, 1 if it cannot begin."""
     flags = parse()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
@@ -28,20 +30,34 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
 
-    from serving.embedded import saved_model  # noqa: PLC0415  # after the lines above
-    from serving.embedded.server import serve  # noqa: PLC0415  # so that --help answers at once
+    from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
+    from serving.embedded.errors import ServingError  # noqa: PLC0415  # likewise
+    from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
+    from serving.embedded.version import Servable  # noqa: PLC0415  # likewise
+    from serving.embedded.warm_up import load_warm  # noqa: PLC0415  # likewise
     from serving.transport.grpc_aio import AddressTakenError  # noqa: PLC0415  # likewise
+
+    try:
+        # A typo is to be told before TensorFlow takes its time.
+        configured(flags)
+    except ConfigFileError as error:
+        logger.error("%s", error)  # noqa: TRY400  # the error says it all
+        return 1
+
+    from serving.embedded import saved_model  # noqa: PLC0415  # after the lines above
 
     # The imports' many objects stay; looking through them again at each collection would stall calls.
     gc.freeze()
-    load = partial(
+    load: Callable[[Path], Servable] = partial(
         saved_model.load,
         intra_op_threads=flags.tensorflow_intra_op_parallelism,
         inter_op_threads=flags.tensorflow_inter_op_parallelism,
     )
+    if flags.enable_model_warmup:
+        load = partial(load_warm, load=load, records=saved_model.records)
     try:
         asyncio.run(serve(flags, load))
-    except AddressTakenError as error:
+    except (AddressTakenError, ConfigFileError, ServingError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1
     return 0

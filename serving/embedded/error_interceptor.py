@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
+from grpc.aio import AbortError
 
 from serving.embedded.errors import ServingError
 
@@ -29,7 +30,10 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     ) -> Handler:
         """Wraps the method that is called, if there is one."""
         handler = await continuation(handler_call_details)
-        return handler and _wrapped(handler, handler_call_details.method)
+        # Only the health service streams, and it answers for itself.
+        if handler is None or handler.response_streaming:
+            return handler
+        return _wrapped(handler, handler_call_details.method)
 
 
 def _wrapped(handler: Any, name: str) -> Handler:
@@ -40,6 +44,8 @@ def _wrapped(handler: Any, name: str) -> Handler:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is no message of its type")
         except ServingError as error:
             await context.abort(error.code, error.text)
+        except AbortError:
+            raise
         except Exception:
             logger.exception("%s failed", name)
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")

@@ -5,10 +5,14 @@ ServingError
 │   ├── MissingModelSpec, MissingModelName, UnknownLabel
 │   ├── InputCountMismatch, UnknownInput, MissingInput, UnparsableTensor, WrongType
 │   ├── UnknownOutput, DuplicateOutput
+│   ├── EmptyInput, SignatureNotNamed, UnfitSignature, UnfitOutput
+│   ├── MissingTaskModel, SeveralModels, RepeatedSignature, RequestedSignatureNotFound, SeveralInputs
 │   └── NoMetadataField, UnknownMetadataField
 ├── NotFound
 │   └── ServableNotFound, NoVersions, VersionNotFound
-├── SignatureNotFound
+├── SignatureNotFound, SignatureLacksTensor
+├── UnsupportedMethod
+├── LabelledVersionUnavailable, ServablesUnavailable: the configuration's
 └── ModelError: TensorFlow's own, in loading or running
 """
 
@@ -157,6 +161,78 @@ class DuplicateOutput(InvalidArgument):
         super().__init__(f"duplicate output tensor alias: {alias}")
 
 
+class EmptyInput(InvalidArgument):
+    """The request holds no example."""
+
+    def __init__(self) -> None:
+        super().__init__("Input is empty.")
+
+
+class SignatureNotNamed(InvalidArgument):
+    """The model has no such signature: Classify and Regress say it in words and a code of their own."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"No signature was found with the name: {key}")
+
+
+class UnfitSignature(InvalidArgument):
+    """The signature has more or fewer tensors than a classification or a regression has."""
+
+
+class SignatureLacksTensor(ServingError):
+    """The signature has as many tensors as are needed, but none of the name that is looked for."""
+
+    code = StatusCode.FAILED_PRECONDITION
+
+
+class UnfitOutput(InvalidArgument):
+    """The model gave a tensor that is no classification's or regression's."""
+
+
+class MissingTaskModel(InvalidArgument):
+    """A task of a MultiInference names no model."""
+
+    def __init__(self) -> None:
+        super().__init__("Found ModelSpec with an empty model name.")
+
+
+class SeveralModels(InvalidArgument):
+    """The tasks of a MultiInference name more than one model."""
+
+    def __init__(self) -> None:
+        super().__init__("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+
+
+class RepeatedSignature(InvalidArgument):
+    """Two tasks of a MultiInference name the same signature."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Duplicate evaluation of signature: {key}")
+
+
+class RequestedSignatureNotFound(InvalidArgument):
+    """The model has no such signature, in MultiInference's words."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Requested signature not found in model graph: {key}")
+
+
+class SeveralInputs(InvalidArgument):
+    """The signatures of a MultiInference read different tensors."""
+
+    def __init__(self) -> None:
+        super().__init__("Input tensor must be the same for all Signatures.")
+
+
+class UnsupportedMethod(ServingError):
+    """A task of a MultiInference is neither a classification nor a regression."""
+
+    code = StatusCode.UNIMPLEMENTED
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"Unsupported signature method_name: {method}")
+
+
 class NoMetadataField(InvalidArgument):
     """The request asks for no metadata."""
 
@@ -170,6 +246,28 @@ class UnknownMetadataField(InvalidArgument):
     def __init__(self, field: str) -> None:
         # TFS appends the name to a format that it never fills in.
         super().__init__(f"Metadata field %s is not supported{field}")
+
+
+class LabelledVersionUnavailable(ServingError):
+    """The configuration gives a label to a version that is not AVAILABLE."""
+
+    code = StatusCode.FAILED_PRECONDITION
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(
+            f"Request to assign label to version {version} of model {name}, which is not currently available for "
+            "inference"
+        )
+
+
+class ServablesUnavailable(ServingError):
+    """The configuration was adopted, but not all of it could be loaded; each of `descriptions` is for one version."""
+
+    code = StatusCode.UNKNOWN
+
+    def __init__(self, descriptions: Collection[str]) -> None:
+        listed = "".join(f"{text}, " for text in descriptions)
+        super().__init__(f"{len(descriptions)} servable(s) did not become available: {{{listed}}}")
 
 
 class ModelError(ServingError):

@@ -4,13 +4,15 @@
 """
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
 _MAX_PORT = 65535
+_INTEGER = re.compile("-?[0-9]+")
 
 
 def _about(group: str, parse: Callable[[str], Any], text: str) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def _boolean(text: str) -> bool:
 
 def _path(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("expected a directory")
+        raise argparse.ArgumentTypeError("expected a path")
     return Path(text)
 
 
@@ -43,17 +45,52 @@ def _port(text: str) -> int:
     return port
 
 
+def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
+    pairs = [entry.split("=", 1) for entry in text.split(",") if entry]
+    if any(len(pair) == 1 or not pair[0] for pair in pairs):
+        raise argparse.ArgumentTypeError(f"expected name=value,name=value, not {text!r}")
+    return tuple((name, int(value) if _INTEGER.fullmatch(value) else value) for name, value in pairs)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flags:
     """What the server was told at start."""
 
-    model_base_path: Path = field(
-        metadata=_about("model", _path, "directory that holds one directory for each version, named by its number")
+    model_base_path: Path | None = field(
+        default=None,
+        metadata=_about("model", _path, "directory that holds one directory for each version, named by its number"),
     )
     model_name: str = field(default="default", metadata=_about("model", str, "name that clients ask for"))
+    model_config_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "model",
+            _path,
+            "file in protobuf's text format, a ModelServerConfig: one or many models with version policies and "
+            "labels; --model_base_path and --model_name are then ignored",
+        ),
+    )
+    model_config_file_poll_wait_seconds: int = field(
+        default=0,
+        metadata=_about("model", _whole_number, "seconds between two looks at that file; 0 looks only at start"),
+    )
+    allow_version_labels_for_unavailable_models: bool = field(
+        default=False,
+        metadata=_about(
+            "model", _boolean, "accept new labels for versions that are not loaded yet, as they are at start"
+        ),
+    )
     file_system_poll_wait_seconds: int = field(
         default=1,
         metadata=_about("model", _whole_number, "seconds between two looks for new versions; 0 looks only at start"),
+    )
+    enable_model_warmup: bool = field(
+        default=True,
+        metadata=_about(
+            "model",
+            _boolean,
+            "replay a version's assets.extra/tf_serving_warmup_requests before it serves; it fails if one of them does",
+        ),
     )
     max_num_load_retries: int = field(
         default=5, metadata=_about("model", _whole_number, "further attempts at a version that fails to load")
@@ -67,6 +104,32 @@ class Flags:
     )
     port: int = field(
         default=8500, metadata=_about("listening", _port, "gRPC port; 0 for any, which the log then names")
+    )
+    grpc_socket_path: str = field(
+        default="", metadata=_about("listening", str, "Unix socket to listen on as well, in plain text")
+    )
+    ssl_config_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "listening",
+            _path,
+            "file in protobuf's text format, an SSLConfig: server_key, server_cert, custom_ca (PEM texts), "
+            "client_verify; the port then speaks TLS alone",
+        ),
+    )
+    grpc_channel_arguments: tuple[tuple[str, int | str], ...] = field(
+        default=(),
+        metadata=_about(
+            "listening", _channel_arguments, "gRPC's own settings: name=value, separated by commas; see grpc_types.h"
+        ),
+    )
+    enable_grpc_healthcheck_service: bool = field(
+        default=False,
+        metadata=_about(
+            "listening",
+            _boolean,
+            "answer grpc.health.v1: the services '' and PredictionService are SERVING while every model answers",
+        ),
     )
     enable_serialization_as_tensor_content: bool = field(
         default=False,
@@ -104,22 +167,24 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
     """The flags in `arguments` (the process's own if None); SystemExit 2 after one line on stderr if they are wrong."""
     parser = _Parser(
         prog="python -m serving.embedded",
-        description="Serves the latest version of a SavedModel over TensorFlow Serving's gRPC protocol.",
+        description="Serves SavedModels over TensorFlow Serving's gRPC protocol.",
         allow_abbrev=False,
     )
     for name, flags in groupby(fields(Flags), key=lambda flag: flag.metadata["group"]):
         group = parser.add_argument_group(name)
         for flag in flags:
-            required = flag.default is MISSING
-            options: dict[str, Any] = {"required": True} if required else {"default": flag.default}
+            options: dict[str, Any] = {"default": flag.default}
             if flag.type is bool:
                 options |= {"nargs": "?", "const": True}
-            note = "required" if required else f"default {str(flag.default).lower()}"
+            default = "none" if flag.default in (None, "", ()) else str(flag.default).lower()
             group.add_argument(
                 f"--{flag.name}",
                 type=flag.metadata["parse"],
                 metavar="VALUE",
-                help=f"{flag.metadata['help']} ({note})",
+                help=f"{flag.metadata['help']} (default {default})",
                 **options,
             )
-    return Flags(**vars(parser.parse_args(arguments)))
+    parsed = Flags(**vars(parser.parse_args(arguments)))
+    if not parsed.model_base_path and not parsed.model_config_file:
+        parser.error("one of --model_base_path and --model_config_file is required")
+    return parsed

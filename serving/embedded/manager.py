@@ -14,34 +14,41 @@ from serving.embedded.version import Loader, Result, Servable, State, Version
 class Manager:
     """The versions of all models; belongs to the event loop that it is used on.
 
-    A version that is no longer wanted goes once a wanted one is AVAILABLE, or at once if none is wanted. One that
-    failed is tried again only if it was not wanted in between. Calls run on `workers`.
+    A version that is no longer wanted goes once a wanted one is AVAILABLE, or at once if none is wanted; wanted again
+    it is loaded anew once it is gone. One that failed is tried again only if it was not wanted in between. Calls run
+    on `workers`.
     """
 
     def __init__(self, loader: Loader, workers: Executor) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        """Hears when a version becomes AVAILABLE or ceases to be, and when other versions or models are wanted."""
         self._loader = loader
         self._workers = workers
         self._versions: defaultdict[str, dict[int, Version]] = defaultdict(dict)
         self._available: dict[str, dict[int, Version]] = {}
         self._wanted: dict[str, frozenset[int]] = {}
-        self._lives: set[asyncio.Task[None]] = set()
+        self._lives: dict[Version, asyncio.Task[None]] = {}
 
     def want(self, name: str, versions: Mapping[int, Path]) -> None:
         """From now on the model `name` is to have `versions`, each loaded from its directory."""
         self._wanted[name] = frozenset(versions)
         for number, path in versions.items():
             known = self._versions[name].get(number)
-            if known is None or (known.state is State.END and known.retired):
+            if known is None or known.retired:
                 version = self._versions[name][number] = Version(name, number, path)
-                life = asyncio.create_task(version.live(self._loader, partial(self._changed, name)))
-                self._lives.add(life)
-                life.add_done_callback(self._lives.discard)
+                life = asyncio.create_task(self._live(name, version, self._lives.get(known) if known else None))
+                self._lives[version] = life
+                life.add_done_callback(partial(self._forget, version))
         self._changed(name)
 
     async def attempted(self) -> None:
         """Returns once each version that is wanted now has been loaded, or has failed to at least once."""
         wanted = [self._versions[name][number] for name, numbers in self._wanted.items() for number in numbers]
         await asyncio.gather(*(version.attempted.wait() for version in wanted))
+
+    def wanted(self, name: str) -> list[Version]:
+        """The versions that a model is to have, in whatever state."""
+        return [self._versions[name][number] for number in sorted(self._wanted.get(name, ()))]
 
     def find(self, name: str, number: int | None) -> Version:
         """The AVAILABLE version `number` of a model, its highest if None; raises ServableNotFound."""
@@ -66,6 +73,15 @@ class Manager:
             raise VersionNotFound(name, number)
         return [versions[number]]
 
+    async def _live(self, name: str, version: Version, before: asyncio.Task[None] | None) -> None:
+        """The life of a version, after that of the one `before` it with the same number."""
+        if before:
+            await asyncio.wait([before])
+        await version.live(self._loader, partial(self._changed, name))
+
+    def _forget(self, version: Version, _: asyncio.Task[None]) -> None:
+        del self._lives[version]
+
     def _changed(self, name: str) -> None:
         versions, wanted = self._versions[name], self._wanted[name]
         available = {number: version for number, version in versions.items() if version.state is State.AVAILABLE}
@@ -74,3 +90,4 @@ class Manager:
         for number in versions.keys() - wanted:
             if replaced or number not in available:
                 versions[number].retire()
+        self.on_change()

@@ -59,6 +59,12 @@ def load(directory: Path, *, intra_op_threads: int, inter_op_threads: int) -> "S
         return model
 
 
+def records(file: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file; raises ModelError where it is damaged."""
+    with _tensorflow_errors():
+        yield from v1.io.tf_record_iterator(str(file))
+
+
 class SavedModel:
     """A loaded model: a Servable."""
 
@@ -162,3 +168,6 @@ def _tensorflow_errors() -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         raise ModelError(_CODES[error.error_code], error.message) from error
+    except UnicodeDecodeError as error:
+        # TensorFlow's text quotes a string of the request that is no UTF-8, and its code is lost in saying so.
+        raise ModelError(grpc.StatusCode.INVALID_ARGUMENT, error.object.decode(errors="replace")) from error

@@ -5,104 +5,107 @@
 from functools import partial
 from typing import Any
 
+from serving.embedded import inference
+from serving.embedded.catalog import Catalog
+from serving.embedded.config import models_of
 from serving.embedded.errors import (
     MissingModelName,
     MissingModelSpec,
     NoMetadataField,
-    UnknownLabel,
     UnknownMetadataField,
-    UnparsableTensor,
 )
 from serving.embedded.manager import Manager
-from serving.embedded.version import Servable, Version
-from serving.wire import tensorflow_pb2 as tf
+from serving.embedded.version import Version
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
-from serving.wire.codec import Array, TensorError, fill_proto, to_numpy
 from serving.wire.tensorflow_error_pb2 import Code
 
-_DEFAULT_SIGNATURE = "serving_default"
 _SIGNATURES_FIELD = "signature_def"
 
 
 class PredictionServicer(tfs_grpc.PredictionServiceServicer):
     """PredictionService; `typed` answers in TensorProto's typed fields (float_val, …) rather than in tensor_content."""
 
-    def __init__(self, manager: Manager, *, typed: bool) -> None:
+    def __init__(self, manager: Manager, catalog: Catalog, *, typed: bool) -> None:
         self._manager = manager
-        self._typed = typed
+        self._catalog = catalog
+        self._predict = partial(inference.predict, typed=typed)
 
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
-        """Runs one signature of a model."""
-        version = _find(self._manager, request)
-        return await self._manager.run(version, partial(self._predict, request, version.number))
+        """Runs one signature of a model over tensors."""
+        version = self._find(_spec(request))
+        return await self._manager.run(version, lambda model: self._predict(model, version.number, request))
+
+    async def Classify(self, request: tfs.ClassificationRequest, context: Any) -> tfs.ClassificationResponse:
+        """Classifies tf.Examples."""
+        version = self._find(_spec(request))
+        return await self._manager.run(version, lambda model: inference.classify(model, version.number, request))
+
+    async def Regress(self, request: tfs.RegressionRequest, context: Any) -> tfs.RegressionResponse:
+        """Gives a value for each tf.Example."""
+        version = self._find(_spec(request))
+        return await self._manager.run(version, lambda model: inference.regress(model, version.number, request))
+
+    async def MultiInference(self, request: tfs.MultiInferenceRequest, context: Any) -> tfs.MultiInferenceResponse:
+        """Runs several signatures of a model over the same tf.Examples; the first task says which version."""
+        version = self._find(request.tasks[0].model_spec if request.tasks else tfs.ModelSpec())
+        return await self._manager.run(version, lambda model: inference.infer(model, version.number, request))
 
     async def GetModelMetadata(
         self, request: tfs.GetModelMetadataRequest, context: Any
     ) -> tfs.GetModelMetadataResponse:
         """The signatures of a model."""
-        _require_spec(request)
+        spec = _spec(request)
         if not request.metadata_field:
             raise NoMetadataField
         for field in request.metadata_field:
             if field != _SIGNATURES_FIELD:
                 raise UnknownMetadataField(field)
-        version = _find(self._manager, request)
-        response = tfs.GetModelMetadataResponse(model_spec=_model_spec(request.model_spec.name, version.number))
+        version = self._find(spec)
+        response = tfs.GetModelMetadataResponse(model_spec=inference.resolved(spec, version.number, signature=False))
         response.metadata[_SIGNATURES_FIELD].Pack(tfs.SignatureDefMap(signature_def=version.servable.signatures))
         return response
 
-    def _predict(self, request: tfs.PredictRequest, number: int, servable: Servable) -> tfs.PredictResponse:
-        spec = request.model_spec
-        signature = spec.signature_name or _DEFAULT_SIGNATURE
-        inputs = {alias: _tensor(alias, proto) for alias, proto in request.inputs.items()}
-        outputs = servable.run(signature, inputs, request.output_filter)
-        response = tfs.PredictResponse(model_spec=_model_spec(spec.name, number, signature))
-        for alias, array in outputs.items():
-            fill_proto(response.outputs[alias], array, typed=self._typed)
-        return response
+    def _find(self, spec: tfs.ModelSpec) -> Version:
+        if not spec.name:
+            raise MissingModelName
+        match spec.WhichOneof("version_choice"):
+            case "version_label":
+                return self._manager.find(spec.name, self._catalog.labelled(spec.name, spec.version_label))
+            case "version":
+                return self._manager.find(spec.name, spec.version.value)
+            case _:
+                return self._manager.find(spec.name, None)
 
 
 class ModelServicer(tfs_grpc.ModelServiceServicer):
     """ModelService."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, catalog: Catalog) -> None:
         self._manager = manager
+        self._catalog = catalog
 
     async def GetModelStatus(self, request: tfs.GetModelStatusRequest, context: Any) -> tfs.GetModelStatusResponse:
         """The state of one version of a model, or of all that there ever were; a label is ignored, as in TFS."""
-        _require_spec(request)
-        spec = request.model_spec
+        spec = _spec(request)
         versions = self._manager.statuses(spec.name, spec.version.value if spec.HasField("version") else None)
         return tfs.GetModelStatusResponse(model_version_status=map(_status, versions))
 
+    async def HandleReloadConfigRequest(
+        self, request: tfs.ReloadConfigRequest, context: Any
+    ) -> tfs.ReloadConfigResponse:
+        """Makes the request's models all there are, and answers once they were loaded; a failure is the RPC's too."""
+        await self._catalog.reload(models_of(request.config))
+        response = tfs.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
 
-def _require_spec(request: tfs.PredictRequest | tfs.GetModelMetadataRequest | tfs.GetModelStatusRequest) -> None:
+
+def _spec(request: Any) -> tfs.ModelSpec:
     if not request.HasField("model_spec"):
         raise MissingModelSpec
-
-
-def _find(manager: Manager, request: tfs.PredictRequest | tfs.GetModelMetadataRequest) -> Version:
-    _require_spec(request)
-    spec = request.model_spec
-    if not spec.name:
-        raise MissingModelName
-    if spec.WhichOneof("version_choice") == "version_label":
-        raise UnknownLabel(spec.version_label)
-    return manager.find(spec.name, spec.version.value if spec.HasField("version") else None)
-
-
-def _model_spec(name: str, number: int, signature: str = "") -> tfs.ModelSpec:
-    spec = tfs.ModelSpec(name=name, signature_name=signature)
-    spec.version.value = number
+    spec: tfs.ModelSpec = request.model_spec
     return spec
-
-
-def _tensor(alias: str, proto: tf.TensorProto) -> Array:
-    try:
-        return to_numpy(proto)
-    except TensorError as error:
-        raise UnparsableTensor(alias) from error
 
 
 def _status(version: Version) -> tfs.ModelVersionStatus:

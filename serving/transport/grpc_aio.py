@@ -14,7 +14,7 @@ class AddressTakenError(OSError):
 
 
 class GrpcAioServer:
-    """A gRPC server on one address."""
+    """A gRPC server; `options` are gRPC's channel arguments, and win over those set here."""
 
     def __init__(
         self,
@@ -22,10 +22,13 @@ class GrpcAioServer:
         *,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         max_message_bytes: int = -1,
+        options: Sequence[tuple[str, int | str]] = (),
     ) -> None:
         self._server = grpc.aio.server(
             interceptors=interceptors,
             options=(
+                # The first one of a name counts.
+                *options,
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 # Without this a second server could take the same port, and each would get half of the calls.
@@ -38,15 +41,20 @@ class GrpcAioServer:
         for register in registrations:
             register(self._server)
 
-    def bind(self, address: str) -> int:
-        """Listens on `host:port`, in plain text, and returns the port (a free one for 0); AddressTakenError."""
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listens on `host:port` or `unix:path`, in plain text unless there are `credentials`.
+
+        Returns the port, a free one for 0. Raises AddressTakenError.
+        """
         try:
-            port = self._server.add_insecure_port(address)
+            if credentials:
+                return int(self._server.add_secure_port(address, credentials))
+            return int(self._server.add_insecure_port(address))
         except RuntimeError as error:
+            blame = ", or key and certificate do not fit" if credentials else ""
             raise AddressTakenError(
-                f"cannot listen on {address}: it is taken, or no address of this machine"
+                f"cannot listen on {address}: it is taken, or no address of this machine{blame}"
             ) from error
-        return int(port)
 
     async def start(self) -> None:
         """Takes calls from now on."""

@@ -1,6 +1,8 @@
 """TensorFlow Serving's own stubs, shortened for tests."""
 
 import os
+import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import grpc
@@ -31,6 +33,14 @@ def predict_request(inputs: dict[str, Any], *outputs: str, **spec: Any) -> Predi
         proto = value if isinstance(value, TensorProto) else tf.make_tensor_proto(value)
         request.inputs[alias].CopyFrom(proto)
     return request
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Returns once `condition` holds; fails if it does not within TIMEOUT."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def failure(method: Any, request: Any) -> tuple[str, str]:

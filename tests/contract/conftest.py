@@ -17,18 +17,20 @@ from stack.processes import Child, child
 from tests.contract import models
 from tests.contract.client import TIMEOUT, Client
 
-Start = Callable[[Path], tuple[Child, str]]
+Start = Callable[..., tuple[Child, str]]
 
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts embedded servers of the model `wire` at a base path; gives the process and its address."""
+    """Starts embedded servers, of `wire` at a base path or as flags say; gives the process and its address."""
     with ExitStack() as children:
 
-        def start(base: Path) -> tuple[Child, str]:
-            command = [sys.executable, "-m", "serving.embedded", "--port=0", "--model_name=wire"]
+        def start(base: Path | None, *flags: str) -> tuple[Child, str]:
+            command = [sys.executable, "-m", "serving.embedded", "--port=0", *flags]
+            if base:
+                command += ["--model_name=wire", f"--model_base_path={base}"]
             log = tmp_path_factory.mktemp("server") / "log"
-            process = children.enter_context(child("the server", [*command, f"--model_base_path={base}"], log))
+            process = children.enter_context(child("the server", command, log))
             return process, process.wait_for("serving gRPC on ", TIMEOUT).split()[-1]
 
         yield start

@@ -16,6 +16,14 @@ v1 = tf.compat.v1
 
 DTYPES = {entry.name: tf.dtypes.as_dtype(entry.code) for entry in ELEMENT_TYPES}
 
+# Signatures that read tf.Examples, with their outputs.
+EXAMPLE_SIGNATURES = {
+    "classify_examples": {"classes", "scores"},
+    "score_examples": {"scores"},
+    "label_examples": {"classes"},
+    "regress_examples": {"outputs"},
+}
+
 
 def _floats(*shape: int | None) -> tf.TensorSpec:
     return tf.TensorSpec(shape, tf.float32)
@@ -65,6 +73,16 @@ class Wire(tf.Module):
         """Takes as long as it is told to, one step at a time."""
         return {"steps": tf.while_loop(lambda step: step < steps, lambda step: (step + 1,), (tf.constant(0),))[0]}
 
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def heads(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Of serialised tf.Examples with a float `x`: two classes with their scores, and x / 2 + 2."""
+        x = tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature((), tf.float32)})["x"]
+        return {
+            "classes": tf.tile([["yes", "no"]], [tf.size(x), 1]),
+            "scores": tf.stack([x, 1 - x], axis=1),
+            "outputs": self.slope * x + self.offset,
+        }
+
 
 @tf.function
 def identity(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -86,16 +104,21 @@ def write_wire(directory: Path) -> None:
             "scalars": module.scalars,
             "look_up": module.look_up,
             "count": module.count,
+            "heads": module.heads,
             "identity": identity.get_concrete_function(
                 **{name: tf.TensorSpec(None, dtype, name) for name, dtype in DTYPES.items()}
             ),
         },
     )
-    # TensorFlow has no way yet to export a default.
+    # TensorFlow has no way yet to export a default, nor, since TF2, two signatures of one input.
     file = directory / "saved_model.pb"
     saved = SavedModel.FromString(file.read_bytes())
-    defaults = saved.meta_graphs[0].signature_def["scale"].defaults
-    defaults["factor"].CopyFrom(tf.make_tensor_proto(3.0, tf.float32))
+    signatures = saved.meta_graphs[0].signature_def
+    signatures["scale"].defaults["factor"].CopyFrom(tf.make_tensor_proto(3.0, tf.float32))
+    for name, outputs in EXAMPLE_SIGNATURES.items():
+        signatures[name].CopyFrom(signatures["heads"])
+        for alias in signatures["heads"].outputs.keys() - outputs:
+            del signatures[name].outputs[alias]
     file.write_bytes(saved.SerializeToString())
 
 

@@ -15,18 +15,10 @@ import numpy as np
 
 from stack.processes import Child
 from tests.contract import models
-from tests.contract.client import TIMEOUT, Client, predict_request
+from tests.contract.client import TIMEOUT, Client, eventually, predict_request
 
-Start = Callable[[Path], tuple[Child, str]]
+Start = Callable[..., tuple[Child, str]]
 X = {"x": np.array([[4]], np.float32)}
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Returns once `condition` holds; fails if it does not within TIMEOUT."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_new_version(start: Start, tmp_path: Path) -> None:
@@ -80,6 +72,8 @@ def test_drain(start: Start, base: Path) -> None:
         server.wait_for("stopping", TIMEOUT)
         assert not call.done()
         assert call.result().outputs["steps"].int_val == [steps]
+        # A second signal, while the interpreter ends, would change the status.
+        eventually(lambda: not server.running)
     assert server.stop() == 0
 
 
@@ -93,5 +87,5 @@ def test_taken_port(tmp_path: Path) -> None:
         )
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].endswith(
-        f"cannot listen on {address}: it is taken, or no address of this machine"
+        f"ERROR cannot listen on {address}: it is taken, or no address of this machine"
     )

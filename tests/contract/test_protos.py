@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pool
 from tensorflow.core.protobuf import error_codes_pb2, meta_graph_pb2  # noqa: F401  # fills the default pool
-from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2  # noqa: F401  # fills the default pool
+from tensorflow_serving.apis import model_service_pb2, prediction_log_pb2, prediction_service_pb2  # noqa: F401  # fills the default pool
 
 from serving.wire import tensorflow_error_pb2, tensorflow_pb2, tensorflow_serving_pb2
 
@@ -21,7 +21,15 @@ def nested(message: Any) -> Iterator[Any]:
         yield from nested(inner)
 
 
-MESSAGES = [inner for file in OURS for message in file.message_types_by_name.values() for inner in nested(message)]
+# tensorflow-serving-api has no class for this one.
+UNPUBLISHED = {"tensorflow.serving.SSLConfig"}
+MESSAGES = [
+    inner
+    for file in OURS
+    for message in file.message_types_by_name.values()
+    if message.full_name not in UNPUBLISHED
+    for inner in nested(message)
+]
 ENUMS = [enum for file in OURS for enum in file.enum_types_by_name.values()]
 ENUMS += [enum for message in MESSAGES for enum in message.enum_types]
 SERVICES = [service for file in OURS for service in file.services_by_name.values()]
@@ -55,7 +63,7 @@ def test_messages(ours: Any) -> None:
     theirs = THEIRS.FindMessageTypeByName(ours.full_name)
     assert theirs is not ours
     assert ours.GetOptions().map_entry == theirs.GetOptions().map_entry
-    assert ours.fields
+    assert ours.fields or ours.nested_types or not theirs.fields
     for field in ours.fields:
         assert facts(field) == facts(theirs.fields_by_name[field.name])
 

@@ -209,6 +209,20 @@ async def test_drain(start_gateway: StartGateway, server: FakeModelServer) -> No
     assert gateway.log()[-1]["event"] == "stopped"
 
 
+async def test_a_watch_does_not_hold_up_the_end(gateway: Gateway) -> None:
+    """Who watches health hears NOT_SERVING and then the end, and the process ends long before the grace is over."""
+    async with grpc.aio.insecure_channel(gateway.address) as channel:
+        watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="digits"))
+        answers = aiter(watch)
+        assert (await anext(answers)).status == States.SERVING
+        started = time.monotonic()
+        gateway.process._process.send_signal(signal.SIGTERM)
+        heard = [answer.status async for answer in answers]
+    assert heard == [States.NOT_SERVING]
+    assert await asyncio.to_thread(gateway.process._process.wait, TIMEOUT) == 0
+    assert time.monotonic() - started < 10.0
+
+
 def test_starts_fast(server: FakeModelServer, start_gateway: StartGateway) -> None:
     """The gateway serves soon after its start; the bound leaves room for a busy machine."""
     started = time.monotonic()

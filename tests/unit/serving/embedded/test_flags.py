@@ -12,19 +12,42 @@ BASE = "--model_base_path=/models/digits"
 
 
 def test_defaults() -> None:
-    """Only the base path is required; the rest is as in TFS, but on loopback."""
+    """Only a base path or a configuration file is required; the rest is as in TFS, but on loopback."""
     assert parse([BASE]) == Flags(
         model_base_path=Path("/models/digits"),
         model_name="default",
+        model_config_file=None,
+        model_config_file_poll_wait_seconds=0,
+        allow_version_labels_for_unavailable_models=False,
         file_system_poll_wait_seconds=1,
+        enable_model_warmup=True,
         max_num_load_retries=5,
         load_retry_interval_micros=60_000_000,
         host="127.0.0.1",
         port=8500,
+        grpc_socket_path="",
+        ssl_config_file=None,
+        grpc_channel_arguments=(),
+        enable_grpc_healthcheck_service=False,
         enable_serialization_as_tensor_content=False,
         grpc_max_threads=0,
         tensorflow_intra_op_parallelism=0,
         tensorflow_inter_op_parallelism=-1,
+    )
+
+
+def test_config_file_instead() -> None:
+    """With a configuration file no base path is needed."""
+    assert parse(["--model_config_file", "/models/models.config"]).model_config_file == Path("/models/models.config")
+
+
+def test_channel_arguments() -> None:
+    """Settings of gRPC are numbers where they look like numbers."""
+    parsed = parse([BASE, "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,grpc.x=a=b,grpc.y=-1"])
+    assert parsed.grpc_channel_arguments == (
+        ("grpc.max_connection_age_ms", 2000),
+        ("grpc.x", "a=b"),
+        ("grpc.y", -1),
     )
 
 
@@ -49,13 +72,14 @@ def test_booleans(spelling: list[str], value: bool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "--model_base_path"),
+        ([], "one of --model_base_path and --model_config_file is required"),
         (["--model_base_path="], "--model_base_path"),
         ([BASE, "--prot=1"], "--prot=1"),
         ([BASE, "--mod=x"], "--mod=x"),
         ([BASE, "stray"], "stray"),
         ([BASE, "--port=x"], "--port: expected a whole number, not 'x'"),
         ([BASE, "--port=65536"], "--port: expected a port"),
+        ([BASE, "--grpc_channel_arguments=grpc.x"], "expected name=value,name=value, not 'grpc.x'"),
         ([BASE, "--file_system_poll_wait_seconds=-1"], "expected a whole number"),
         ([BASE, "--enable_serialization_as_tensor_content=maybe"], "expected true or false, not 'maybe'"),
     ],

@@ -162,12 +162,13 @@ async def test_wanted_again_while_unloading(manager: Manager, load: FakeLoader) 
     want(manager)
     await eventually(lambda: states(manager) == {1: "UNLOADING"})
     want(manager, 1)
-    assert states(manager) == {1: "UNLOADING"}
+    assert states(manager) == {1: "START"}
+    assert load.attempts[1] == 1
     first.gate.set()
     await call
-    await eventually(lambda: states(manager) == {1: "END"})
-    want(manager, 1)
-    await eventually(lambda: serving(manager) == 1)
+    await manager.attempted()
+    assert first.closed
+    assert serving(manager) == 1
     assert load.servables[1] is not first
 
 

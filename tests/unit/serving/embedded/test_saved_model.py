@@ -94,6 +94,7 @@ def test_refusals(
     [
         ("classify", {"images": np.zeros((2, 5), np.float32)}, "INVALID_ARGUMENT", "[2,5]"),
         ("look_up", {"index": np.array([3], np.int32)}, "INVALID_ARGUMENT", "= 3 is not in [0, 3)"),
+        ("heads", {"inputs": np.array([b"\xff"], object)}, "INVALID_ARGUMENT", "value: '\ufffd'"),
     ],
 )
 def test_tensorflow_errors(model: SavedModel, signature: str, inputs: dict[str, Any], code: str, text: str) -> None:

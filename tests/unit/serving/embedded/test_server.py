@@ -1,12 +1,6 @@
 """serving.embedded.server, servicers and error_interceptor: fake models over a real port, with our own stubs."""
 
-import asyncio
-import logging
-import os
-import signal
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,79 +10,14 @@ import numpy as np
 import pytest
 
 from serving.embedded.errors import ModelError
-from serving.embedded.flags import Flags
-from serving.embedded.server import serve
-from serving.embedded.source import Source, latest
-from serving.transport.grpc_aio import AddressTakenError
+from serving.embedded.source import Source, published
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
 from serving.wire.codec import to_numpy, to_proto
 from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, eventually, publish
+from tests.unit.serving.embedded.running import Server, fails, set_spec
 
-UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-
-
-class Server:
-    """A running server, and a channel to it."""
-
-    def __init__(self, task: asyncio.Task[None], channel: grpc.aio.Channel) -> None:
-        self.task = task
-        self.channel = channel
-        self.predictions = tfs_grpc.PredictionServiceStub(channel)
-        self.models = tfs_grpc.ModelServiceStub(channel)
-
-    async def predict(self, **spec: Any) -> tfs.PredictResponse:
-        """Asks the model m for 1 + 1; `spec` says which version and signature."""
-        request = tfs.PredictRequest(inputs={"x": to_proto(np.float32([1]))})
-        set_spec(request, **{"name": "m"} | spec)
-        return await self.predictions.Predict(request, timeout=TIMEOUT)
-
-
-def set_spec(request: Any, *, version: int | None = None, **spec: str) -> None:
-    """Sets a request's model_spec."""
-    request.model_spec.MergeFrom(tfs.ModelSpec(**spec))
-    if version is not None:
-        request.model_spec.version.value = version
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """A base path with version 1."""
-    publish(tmp_path, "1")
-    return tmp_path
-
-
-@pytest.fixture
-def start(load: FakeLoader, base: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., Any]:
-    """Starts a server of the model m at `base`; a signal stops it at the end."""
-    caplog.set_level(logging.INFO)
-
-    @asynccontextmanager
-    async def start(**flags: Any) -> AsyncIterator[Server]:
-        options = {"model_base_path": base, "model_name": "m", "port": 0, "max_num_load_retries": 0} | flags
-        task = asyncio.create_task(serve(Flags(**options), load))
-        await eventually(lambda: task.done() or any(text.startswith("serving gRPC on") for text in caplog.messages))
-        if task.done():
-            await task
-        (address,) = (text.split()[-1] for text in caplog.messages if text.startswith("serving gRPC on"))
-        try:
-            async with grpc.aio.insecure_channel(address, UNLIMITED) as channel:
-                yield Server(task, channel)
-        finally:
-            if not task.done():
-                os.kill(os.getpid(), signal.SIGTERM)
-                await asyncio.wait_for(task, TIMEOUT)
-
-    return start
-
-
-async def fails(call: Any) -> tuple[str, str]:
-    """The code and text that a call fails with."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code().name, caught.value.details()
 
 
 async def test_predict(start: Callable[..., Any]) -> None:
@@ -197,7 +126,7 @@ async def test_not_a_message(start: Callable[..., Any]) -> None:
 async def test_other_methods(start: Callable[..., Any]) -> None:
     """What the server does not offer is UNIMPLEMENTED."""
     async with start() as server:
-        for method in ("PredictionService/Classify", "ModelService/HandleReloadConfigRequest", "Other/Method"):
+        for method in ("PredictionService/PredictStreamed", "Other/Method"):
             call = server.channel.unary_unary(f"/tensorflow.serving.{method}")(b"", timeout=TIMEOUT)
             assert (await fails(call))[0] == "UNIMPLEMENTED"
 
@@ -273,31 +202,8 @@ async def test_polling_survives(
         def poll(source: Source) -> Any:
             for error in looks:
                 raise error
-            return latest(base)
+            return dict(published(base))
 
         monkeypatch.setattr(Source, "poll", poll)
         publish(base, "2")
         await eventually(lambda: "m version 2 is available" in caplog.messages)
-
-
-async def test_drain(start: Callable[..., Any], load: FakeLoader, caplog: pytest.LogCaptureFixture) -> None:
-    """After SIGTERM new calls are refused, those in flight finish, and the server ends."""
-    async with start() as server:
-        load.servables[1].gate.clear()
-        call = asyncio.create_task(server.predict())
-        await eventually(lambda: load.servables[1].running)
-        os.kill(os.getpid(), signal.SIGTERM)
-        await eventually(lambda: "stopping" in caplog.text)
-        assert (await fails(server.predict()))[0] == "UNAVAILABLE"
-        assert not server.task.done()
-        load.servables[1].gate.set()
-        assert (await call).outputs["y"].float_val == [2]
-        await asyncio.wait_for(server.task, TIMEOUT)
-
-
-async def test_taken_port(start: Callable[..., Any]) -> None:
-    """A port that another has is an error, although gRPC would share it."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(AddressTakenError, match=f"cannot listen on 127.0.0.1:{port}"):
-            await start(port=port).__aenter__()

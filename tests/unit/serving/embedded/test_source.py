@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from serving.embedded.source import Source, latest
+from serving.embedded.config import All, Latest, Model, Policy, Specific
+from serving.embedded.source import Source, published
 from tests.unit.serving.embedded.fakes import publish
+
+
+def latest(base: Path) -> dict[int, Path]:
+    """The highest version at a base path."""
+    return Latest().choose(published(base))
 
 
 def test_latest(tmp_path: Path) -> None:
@@ -43,10 +49,29 @@ def test_half_written(tmp_path: Path) -> None:
     assert latest(tmp_path) == {2: tmp_path / "2"}
 
 
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (Latest(), {10}),
+        (Latest(2), {9, 10}),
+        (Latest(9), {1, 9, 10}),
+        (All(), {1, 9, 10}),
+        (Specific(frozenset({1, 9, 7})), {1, 9}),
+        (Specific(frozenset()), set()),
+    ],
+    ids=str,
+)
+def test_policies(tmp_path: Path, policy: Policy, expected: set[int]) -> None:
+    """A policy chooses among the versions that are there."""
+    for name in ("1", "009", "9", "10"):
+        publish(tmp_path, name)
+    assert policy.choose(published(tmp_path)).keys() == expected
+
+
 def test_missing_base_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A base path that cannot be read tells nothing, and is one error in the log until it is back."""
     base = tmp_path / "model"
-    source = Source(base)
+    source = Source(Model("m", base))
     assert [source.poll(), source.poll()] == [None, None]
     publish(base, "1")
     assert source.poll() == {1: base / "1"}
@@ -59,7 +84,7 @@ def test_missing_base_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 def test_empty_base_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A base path without a version holds none; the log warns of it once a minute."""
     clock = [100.0]
-    source = Source(tmp_path, clock=lambda: clock[-1])
+    source = Source(Model("m", tmp_path), clock=lambda: clock[-1])
     for now in (100.0, 159.0, 160.0):
         clock.append(now)
         assert source.poll() == {}

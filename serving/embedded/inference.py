@@ -1,0 +1,131 @@
+"""Requests answered by a loaded model: Predict, Classify, Regress and MultiInference, apart from any transport.
+
+Each takes the model, the version's number and the request, and raises a ServingError.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from serving.embedded import examples
+from serving.embedded.errors import (
+    MissingTaskModel,
+    RepeatedSignature,
+    RequestedSignatureNotFound,
+    SeveralInputs,
+    SeveralModels,
+    SignatureNotNamed,
+    UnparsableTensor,
+    UnsupportedMethod,
+)
+from serving.embedded.version import Servable
+from serving.wire import tensorflow_pb2 as tf
+from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.codec import Array, TensorError, fill_proto, to_numpy
+
+_DEFAULT_SIGNATURE = "serving_default"
+_CLASSIFY = "tensorflow/serving/classify"
+_REGRESS = "tensorflow/serving/regress"
+
+
+def resolved(spec: tfs.ModelSpec, number: int, *, signature: bool = True) -> tfs.ModelSpec:
+    """The model_spec of an answer: the version, and the signature where there is one, that the request's came to."""
+    answer = tfs.ModelSpec(name=spec.name, signature_name=_signature(spec) if signature else "")
+    answer.version.value = number
+    return answer
+
+
+def predict(servable: Servable, number: int, request: tfs.PredictRequest, *, typed: bool) -> tfs.PredictResponse:
+    """One signature of the model over tensors; `typed` answers in float_val and its like, not in tensor_content."""
+    inputs = {alias: _tensor(alias, proto) for alias, proto in request.inputs.items()}
+    outputs = servable.run(_signature(request.model_spec), inputs, request.output_filter)
+    response = tfs.PredictResponse(model_spec=resolved(request.model_spec, number))
+    for alias, array in outputs.items():
+        fill_proto(response.outputs[alias], array, typed=typed)
+    return response
+
+
+def classify(servable: Servable, number: int, request: tfs.ClassificationRequest) -> tfs.ClassificationResponse:
+    """The classes of each example."""
+    outputs = examples.classification_outputs(_definition(servable, request.model_spec))
+    inputs = examples.serialised(request.input)
+    values = servable.run(_signature(request.model_spec), {examples.INPUTS: inputs}, outputs)
+    return tfs.ClassificationResponse(
+        model_spec=resolved(request.model_spec, number), result=examples.classification(values, len(inputs))
+    )
+
+
+def regress(servable: Servable, number: int, request: tfs.RegressionRequest) -> tfs.RegressionResponse:
+    """The value of each example."""
+    outputs = examples.regression_outputs(_definition(servable, request.model_spec))
+    inputs = examples.serialised(request.input)
+    values = servable.run(_signature(request.model_spec), {examples.INPUTS: inputs}, outputs)
+    return tfs.RegressionResponse(
+        model_spec=resolved(request.model_spec, number), result=examples.regression(values, len(inputs))
+    )
+
+
+def infer(servable: Servable, number: int, request: tfs.MultiInferenceRequest) -> tfs.MultiInferenceResponse:
+    """Classifications and regressions of the same examples, a result for each task, in order."""
+    tasks = list(_tasks(servable, request))
+    inputs = examples.serialised(request.input)
+    response = tfs.MultiInferenceResponse()
+    for task in tasks:
+        values = servable.run(task.signature, {examples.INPUTS: inputs}, task.outputs)
+        result = response.results.add(model_spec=resolved(task.spec, number))
+        if task.method == _CLASSIFY:
+            result.classification_result.CopyFrom(examples.classification(values, len(inputs)))
+        else:
+            result.regression_result.CopyFrom(examples.regression(values, len(inputs)))
+    return response
+
+
+class _Task(NamedTuple):
+    spec: tfs.ModelSpec
+    method: str
+    signature: str
+    outputs: list[str]
+
+
+def _tasks(servable: Servable, request: tfs.MultiInferenceRequest) -> Iterator[_Task]:
+    """The tasks, each checked as TFS does (multi_inference.cc)."""
+    signatures, tensors = set(), set()
+    for task in request.tasks:
+        spec, signature = task.model_spec, _signature(task.model_spec)
+        if not spec.name:
+            raise MissingTaskModel
+        if spec.name != request.tasks[0].model_spec.name:
+            raise SeveralModels
+        if signature in signatures:
+            raise RepeatedSignature(signature)
+        signatures.add(signature)
+        if signature not in servable.signatures:
+            raise RequestedSignatureNotFound(signature)
+        definition = servable.signatures[signature]
+        if task.method_name == _CLASSIFY:
+            outputs = examples.classification_outputs(definition)
+        elif task.method_name == _REGRESS:
+            outputs = examples.regression_outputs(definition)
+        else:
+            raise UnsupportedMethod(task.method_name)
+        tensors.add(definition.inputs[examples.INPUTS].name)
+        if len(tensors) > 1:
+            raise SeveralInputs
+        yield _Task(spec, task.method_name, signature, outputs)
+
+
+def _signature(spec: tfs.ModelSpec) -> str:
+    return spec.signature_name or _DEFAULT_SIGNATURE
+
+
+def _definition(servable: Servable, spec: tfs.ModelSpec) -> tf.SignatureDef:
+    try:
+        return servable.signatures[_signature(spec)]
+    except KeyError:
+        raise SignatureNotNamed(_signature(spec)) from None
+
+
+def _tensor(alias: str, proto: tf.TensorProto) -> Array:
+    try:
+        return to_numpy(proto)
+    except TensorError as error:
+        raise UnparsableTensor(alias) from error
