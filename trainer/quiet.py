@@ -1,6 +1,7 @@
-"""Keeps what TensorFlow and MLflow say about themselves out of the log. In effect before either is imported."""
+"""Keeps what TensorFlow, MLflow and Matplotlib say about themselves out of the log. In effect before their import."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, MutableMapping
 
@@ -18,6 +19,8 @@ def configure(environment: MutableMapping[str, str]) -> None:
     """Sets the libraries' environment variables, except those that are set already."""
     for name, value in _SETTINGS.items():
         environment.setdefault(name, value)
+    # Its first import on a machine warns that it takes long.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""MLflow's record of a run: settings, figures, and the model. A model is not lost because its record is."""
+"""MLflow's record of a run: settings, figures, the model and the report. A model is not lost because its record is."""
 
 import contextlib
 import json
@@ -46,8 +46,7 @@ class Run:
         """Records the final figures and the Keras model; `tensors` are a few of its inputs, to show their form."""
 
         def record() -> None:
-            # Figures by class have their names, and MLflow takes few signs in a name.
-            mlflow.log_metrics({re.sub(r"[^\w\-. :/]", "_", name): figure for name, figure in figures.items()})
+            mlflow.log_metrics(_named(figures))
             mlflow.tensorflow.log_model(
                 model,
                 name="model",
@@ -64,6 +63,15 @@ class Run:
         def record() -> None:
             mlflow.set_tags({"model_store.path": str(path.resolve()), "model_store.version": path.name})
             mlflow.log_text(contract, "contract.json")
+
+        self._attempt(record)
+
+    def reported(self, directory: Path, figures: Mapping[str, float]) -> None:
+        """Records the report that is in `directory`, and figures that the contract has not."""
+
+        def record() -> None:
+            mlflow.log_metrics(_named(figures))
+            mlflow.log_artifacts(str(directory), "report")
 
         self._attempt(record)
 
@@ -93,6 +101,11 @@ class Run:
 def _local_uri() -> str:
     _LOCAL.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(_LOCAL / 'mlflow.db').resolve()}"
+
+
+def _named(figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures by names that MLflow takes: it knows few signs, and those by class have the classes' names."""
+    return {re.sub(r"[^\w\-. :/]", "_", name): figure for name, figure in figures.items()}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

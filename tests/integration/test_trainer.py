@@ -130,6 +130,14 @@ def test_the_version_is_a_saved_model_with_samples(run):
     assert names == {f"{label}-{index}.png" for label in range(10) for index in (0, 1)}
 
 
+def test_the_report_is_beside_the_model(run):
+    """A version has its report, a page with its pictures."""
+    report = run.version / "assets.extra" / "report"
+    pictures = {"learning_curves", "confusion_matrix", "reliability", "worst_mistakes"}
+    assert {path.name for path in report.iterdir()} == {"report.html", *(f"{name}.png" for name in pictures)}
+    assert (report / "report.html").read_text("utf-8").count("data:image/png;base64,") == len(pictures)
+
+
 def test_the_samples_were_never_trained_with(run, heldout):
     """Each sample is one of the held-out digits, of the class that its name says."""
     known = {(image.tobytes(), str(label)) for image, label in zip(heldout.inputs, heldout.targets, strict=True)}
@@ -163,7 +171,7 @@ def test_photos_are_read_as_well_as_scans(predict, heldout):
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow under SQLAlchemy 2.1
 def test_mlflow_has_the_run(run, predict):
-    """The run that the contract names has the settings, the figures by epoch, the contract, and a model that loads."""
+    """The run that the contract names has settings, figures, the contract, the report, and a model that loads."""
     assert [path.name for path in run.directory.iterdir()] == ["var"]
     mlflow.set_tracking_uri(f"sqlite:///{run.directory}/var/mlflow/mlflow.db")
     run_id = run.contract.lineage["run_id"]
@@ -172,6 +180,10 @@ def test_mlflow_has_the_run(run, predict):
     assert (recorded.data.params["fit.batch_size"], recorded.data.params["data.source"]) == ("128", "mnist5k")
     assert recorded.data.metrics["accuracy"] == run.contract.evaluation["accuracy"]
     assert len(mlflow.MlflowClient().get_metric_history(run_id, "train_loss")) == 20
+    assert 0 < recorded.data.metrics["latency_ms_1"] <= recorded.data.metrics["latency_ms_1_p95"]
+    assert recorded.data.metrics["accuracy_under_shift"] > 0.9
+    artifacts = mlflow.artifacts.list_artifacts(run_id=run_id, artifact_path="report")
+    assert "report/report.html" in {artifact.path for artifact in artifacts}
     assert recorded.data.tags["data_hash"] == run.contract.lineage["data_hash"]
     assert recorded.data.tags["model_store.path"] == str(run.version)
     assert Contract.parse(mlflow.artifacts.load_text(f"runs:/{run_id}/contract.json")) == run.contract

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from serving.preprocessing import InputError, Pipeline
+from serving.preprocessing import InputError, Pipeline, Step
+from serving.preprocessing.decode import decode
 from trainer.errors import TrainingError
 
 
@@ -55,6 +56,10 @@ class Dataset:
         """An image as the bytes of a file, and the suffix of the file's name: pixels become a PNG."""
         image = self.inputs[index]
         return (png(image), ".png") if isinstance(image, np.ndarray) else (_read(image), image.suffix)
+
+    def pixels(self, index: int, step: Step) -> NDArray[np.uint8]:
+        """An image as pixels, (height, width, channels), as the pipeline's first `step`, `decode`, makes them."""
+        return decode(self.encoded(index)[0], **step.parameters)
 
 
 def png(image: NDArray[np.uint8]) -> bytes:

@@ -31,3 +31,14 @@ def test_any_class_name_can_be_a_figure(tmp_path, monkeypatch):
     with tracking.Run(None, parse([])[0], {}) as run:
         run.result(None, None, {"recall_nuts & bolts (M4)": 1.0})
     assert logged == {"recall_nuts _ bolts _M4_": 1.0}
+
+
+def test_the_report_is_recorded(tmp_path, monkeypatch):
+    """The report's files go to the artifacts, and what was measured of the export to the metrics."""
+    logged = {}
+    monkeypatch.setattr(tracking.Run, "_start", lambda *_: None)
+    monkeypatch.setattr(tracking.mlflow, "log_metrics", logged.update)
+    monkeypatch.setattr(tracking.mlflow, "log_artifacts", lambda *paths: logged.update(artifacts=paths))
+    with tracking.Run(None, parse([])[0], {}) as run:
+        run.reported(tmp_path, {"latency_ms_1": 0.5})
+    assert logged == {"latency_ms_1": 0.5, "artifacts": (str(tmp_path), "report")}

@@ -1,0 +1,100 @@
+"""A training run: wires the steps, from recipe to published model."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from serving.contract import Contract, InputSpec, Postprocessing
+from serving.preprocessing import build
+from trainer import (
+    cost,
+    data,
+    evaluate,
+    export,
+    fit,
+    lineage,
+    network,
+    progress,
+    report,
+    robustness,
+    samples,
+    tracking,
+)
+from trainer.checkpoint import Checkpoint
+from trainer.recipe import Recipe
+from trainer.store import ModelStore
+
+_VERIFIED = 32  # held-out examples that the export is tried on
+_log = logging.getLogger(__package__)
+
+
+def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -> tuple[Path, Mapping[str, float]]:
+    """Trains and publishes to `store`, recorded in MLflow at `uri`; the version's path, and its figures by name."""
+    dataset = data.load(recipe)
+    labels, tabular = dataset.labels, bool(dataset.columns)
+    training, heldout = data.split(dataset, recipe.data.holdout, recipe.seed)
+    _log.info("%s: %d to train on, %d held out", dataset.source, len(training.targets), len(heldout.targets))
+    if labels:
+        _log.info("classes: %s", dataset.balance)
+    watched = heldout
+    if recipe.fit.patience is not None:
+        training, watched = data.split(training, recipe.fit.validation, recipe.seed)
+    pipeline = build(recipe.preprocessing)
+    inputs, watched_inputs = (data.tensors(pipeline, part) for part in (training, watched))
+    heldout_inputs = watched_inputs if watched is heldout else data.tensors(pipeline, heldout)
+    shape = inputs.shape[1:]
+    origin = lineage.trace(recipe, dataset)
+    checkpoint = Checkpoint(store.directory, recipe.digest + origin["data_hash"], resume=resume)
+    epochs: list[tuple[int, Mapping[str, float]]] = []
+
+    with tracking.Run(uri, recipe, origin) as run:
+        # Not before: MLflow draws on Python's random numbers too.
+        fit.make_repeatable(recipe.seed)
+        model = network.build(recipe, shape, len(labels) or 1)
+        if tabular:
+            model = network.scaled(model, inputs, None if labels else training.targets)
+        trained = network.augmented(model, recipe.augmentation, shape)
+        with progress.epochs(recipe.fit.epochs) as show:
+            examples = (inputs, training.targets), (watched_inputs, watched.targets)
+            calls = (show, run.epoch, lambda *epoch: epochs.append(epoch))
+            fit.fit(trained, recipe, *examples, on_epoch=calls, checkpoint=checkpoint)
+
+        outputs = model.predict(heldout_inputs, verbose=0)
+        figures = (
+            evaluate.figures(outputs, heldout.targets, labels)
+            if labels
+            else evaluate.errors(outputs[:, 0], heldout.targets)
+        )
+        run.result(model, heldout_inputs[:_VERIFIED], figures)
+        seen = evaluate.columns(heldout_inputs, dataset.columns) if tabular else evaluate.images(heldout_inputs)
+        contract = Contract(
+            name=recipe.name,
+            input=InputSpec(name="features" if tabular else "image", dtype="float32", shape=shape),
+            preprocessing=recipe.preprocessing,
+            golden=() if tabular else samples.golden(pipeline, heldout, recipe.seed),
+            postprocessing=Postprocessing(
+                task=recipe.task, output="probabilities" if labels else "value", labels=labels
+            ),
+            reference=evaluate.reference(seen, outputs, labels),
+            evaluation=figures,
+            lineage={"run_id": run.id, **origin},
+        )
+        slices = robustness.slices(lambda tensors: model.predict(tensors, verbose=0), contract, heldout, recipe.seed)
+        pictures = report.pictures_of(outputs, heldout, contract.preprocessing, epochs)
+        costs: dict[str, float] = {}
+
+        def write(directory: Path) -> None:
+            tried = heldout_inputs[:_VERIFIED]
+            export.write(directory, model, contract)
+            if not tabular:
+                samples.write(directory / "assets.extra" / "samples", heldout)
+            export.verify(directory, model, tried)
+            costs.update(cost.measure(directory, contract.signature, contract.input, tried))
+            report.write(directory / report.DIRECTORY, contract, pictures, report.tables(contract, costs, slices))
+
+        published = store.publish(write)
+        run.published(published, contract.model_dump_json(indent=2))
+        corrupted = {f"accuracy_under_{name}": found.accuracy for name, found in slices.items()}
+        run.reported(published / report.DIRECTORY, {**costs, **corrupted})
+    checkpoint.remove()
+    return published, figures
