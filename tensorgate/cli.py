@@ -20,6 +20,8 @@ from tensorgate.errors import TensorgateError
 from tensorgate.results import Model, Prediction
 
 STDIN = "-"
+# Of a model's many figures, those that fit in a cell; --json has them all.
+HEADLINES = ("accuracy", "macro_f1", "log_loss", "rmse", "mae", "r2")
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _models(client: Client, options: argparse.Namespace) -> int:
         return 0
     table = Table("model", "version", "evaluation")
     for model in models:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(model.evaluation.items()))
+        figures = ", ".join(f"{name} {model.evaluation[name]:.4g}" for name in HEADLINES if name in model.evaluation)
         table.add_row(Text(model.name), str(model.default_version or "none"), figures)
     Console().print(table)
     return 0
