@@ -22,7 +22,7 @@ from trainer.robustness import Slice
 
 DIRECTORY = Path("assets.extra", "report")
 """Inside a version; servers do not look there."""
-_PAGE = Template(Path(__file__).with_suffix(".html").read_text("utf-8"))
+_PAGE = Path(__file__).with_suffix(".html")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def write(directory: Path, contract: Contract, shown: Iterable[Picture], listed:
     for picture in shown:
         (directory / f"{picture.name}.png").write_bytes(picture.png)
     source = contract.lineage.get("data_source", "")
-    page = _PAGE.substitute(
+    page = Template(_PAGE.read_text("utf-8")).substitute(
         title=html.escape(f"{contract.name}: report"),
         summary=html.escape(f"{contract.postprocessing.task.capitalize()}, {source}"),
         pictures="\n".join(map(_figure, shown)),
