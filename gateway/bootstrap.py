@@ -131,7 +131,7 @@ async def _watch_keys(keys: KeyRing) -> None:
             if keys.reload():
                 log.info("keys reloaded")
         except KeysFileError as error:
-            log.error("keys file unreadable, the keys stay as they were", message=str(error))  # noqa: TRY400
+            log.error("keys file unreadable, the keys stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
 
 
 def _receipt_key(settings: Settings) -> bytes:

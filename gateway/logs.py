@@ -26,12 +26,15 @@ def configure(settings: LogSettings) -> None:
         cache_logger_on_first_use=True,
     )
     # What the libraries have to say comes in the same form.
-    handler = logging.Handler()
-    handler.emit = _forward  # type: ignore[method-assign]
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
 
 
-def _forward(record: logging.LogRecord) -> None:
-    level = "error" if record.levelno >= logging.ERROR else "warning"
-    fields = {"exc_info": record.exc_info} if record.exc_info else {}
-    getattr(structlog.get_logger(record.name), level)(record.getMessage(), logger=record.name, **fields)
+class _Forward(logging.Handler):
+    """Hands the standard library's records to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger()
+        fields = {"exc_info": record.exc_info} if record.exc_info else {}
+        (log.error if record.levelno >= logging.ERROR else log.warning)(
+            record.getMessage(), logger=record.name, **fields
+        )
