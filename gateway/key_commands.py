@@ -8,8 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gateway.auth.keys import KeysFile, KeysFileError, create
-
-DEFAULT_FILE = Path("var/keys.json")
+from gateway.settings import AuthSettings
 
 
 def run(arguments: list[str]) -> int:
@@ -29,7 +28,9 @@ def run(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gateway keys", description="API keys; only their hashes are kept.")
-    parser.add_argument("--file", type=Path, default=DEFAULT_FILE, help="the keys file (default: %(default)s)")
+    parser.add_argument(
+        "--file", type=Path, default=AuthSettings().keys_file, help="the keys file (default: %(default)s)"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     making = commands.add_parser("create", help="make a key and print it: it is shown this once")
     making.add_argument("--client", required=True, help="whose it is, for logs and metrics")

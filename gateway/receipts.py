@@ -12,6 +12,7 @@ import os
 import struct
 import time
 from dataclasses import dataclass
+from functools import cache
 
 _FORMAT = 1
 _BODY = struct.Struct(">BB8sqBc8sf6s4s")
@@ -39,8 +40,9 @@ class Receipt:
     variant: int = 0
 
 
+@cache
 def model_digest(model: str) -> bytes:
-    """The 8 bytes that stand for a model's name."""
+    """The 8 bytes that stand for a model's name; of names that are served, so that the cache is bounded."""
     return hashlib.blake2b(model.encode(), digest_size=8).digest()
 
 

@@ -16,8 +16,7 @@ from grpc_status import rpc_status
 from gateway import status
 from gateway.call import Call, current_call
 from gateway.errors import InvalidInput, RequestTooLarge
-
-REQUEST_ID_HEADER = "x-request-id"
+from gateway.interceptors.request_id import HEADER
 
 
 class Interceptor(Protocol):
@@ -92,7 +91,7 @@ class Chain(grpc.aio.ServerInterceptor):
             finally:
                 for interceptor in reversed(reached):
                     interceptor.on_end(call)
-            request_id = (REQUEST_ID_HEADER, call.request_id)
+            request_id = (HEADER, call.request_id)
             if failure is None:
                 context.set_trailing_metadata((request_id,))
                 return response
