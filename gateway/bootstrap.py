@@ -20,7 +20,7 @@ from gateway.interceptors.call_metrics import CallMetrics
 from gateway.interceptors.chain import Chain, Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
-from gateway.ops import OpsServer, application
+from gateway.ops import application
 from gateway.predictor import BatchLimits, Predictor
 from gateway.receipts import Receipts
 from gateway.servicers import health, inference
@@ -28,6 +28,7 @@ from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.settings import Settings
 from serving.transport.grpc_aio import GrpcAioServer
+from serving.transport.http import HttpServer
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 log = structlog.get_logger("gateway")
@@ -77,7 +78,8 @@ async def serve(settings: Settings) -> None:
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
     stopping = asyncio.Event()
-    ops = OpsServer(application(catalog, metrics, stopping.is_set), settings.http)
+    host, _, http_port = settings.http.rpartition(":")
+    ops = HttpServer(application(catalog, metrics, stopping.is_set), host.strip("[]"), int(http_port))
     port = server.bind(settings.listen)
 
     loop = asyncio.get_running_loop()

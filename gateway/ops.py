@@ -1,10 +1,7 @@
 """The HTTP port for those who operate the gateway: /metrics, /livez, /readyz."""
 
-import contextlib
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,7 +10,6 @@ from starlette.routing import Route
 
 from gateway.catalog import Catalog
 from gateway.metrics import Metrics
-from serving.transport.grpc_aio import AddressTakenError
 
 
 def application(catalog: Catalog, metrics: Metrics, draining: Callable[[], bool]) -> Starlette:
@@ -35,30 +31,3 @@ def application(catalog: Catalog, metrics: Metrics, draining: Callable[[], bool]
         return Response(generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return Starlette(routes=[Route("/metrics", expose), Route("/livez", livez), Route("/readyz", readyz)])
-
-
-class OpsServer(uvicorn.Server):
-    """uvicorn beside the gRPC server, in the same event loop; the process's signals are not its business."""
-
-    def __init__(self, app: Starlette, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, int(port)))
-        except (OSError, OverflowError) as error:
-            self._socket.close()
-            raise AddressTakenError(f"cannot listen on {address}: {error}") from error
-        self.port: int = self._socket.getsockname()[1]
-
-    async def run_until_stopped(self) -> None:
-        """Serves until `should_exit` is set."""
-        await self.serve([self._socket])
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves the signals to the gateway."""
-        yield

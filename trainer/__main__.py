@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from serving.native_stderr import native_stderr_dropped
 from trainer import quiet
 from trainer.errors import TrainingError
 from trainer.recipe import Recipe, parse
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 def _train(recipe: Recipe, store: ModelStore, *, resume: bool) -> None:
     _log.info("loading TensorFlow")
     quiet.configure(os.environ)
-    with quiet.native_stderr():
+    with native_stderr_dropped():
         # PLC0415: TensorFlow takes ten seconds to import; --help and a mistake in the recipe do not wait for it.
         from trainer.training import train  # noqa: PLC0415
 

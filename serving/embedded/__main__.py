@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from serving.embedded.flags import parse
+from serving.native_stderr import native_stderr_dropped
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ def main() -> int:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1
 
-    from serving.embedded import saved_model  # noqa: PLC0415  # after the lines above
+    with native_stderr_dropped():
+        from serving.embedded import saved_model  # noqa: PLC0415  # after the lines above
 
     # The imports' many objects stay; looking through them again at each collection would stall calls.
     gc.freeze()

@@ -67,6 +67,10 @@ class Catalog:
         except KeyError:
             raise UnknownLabel(label) from None
 
+    def configures(self, name: str) -> bool:
+        """Whether a model is configured."""
+        return name in self._sources
+
     def ready(self) -> bool:
         """Whether every model has a version that answers."""
         return all(self._is_available(name, None) for name in self._sources)

@@ -30,7 +30,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     ) -> Handler:
         """Wraps the method that is called, if there is one."""
         handler = await continuation(handler_call_details)
-        # Only the health service streams, and it answers for itself.
+        # Only health and reflection stream, and they answer for themselves.
         if handler is None or handler.response_streaming:
             return handler
         return _wrapped(handler, handler_call_details.method)

@@ -5,11 +5,15 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from importlib import metadata
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
+
+from serving.embedded.flags_without_effect import FLAGS_WITHOUT_EFFECT
 
 _MAX_PORT = 65535
 _INTEGER = re.compile("-?[0-9]+")
@@ -43,6 +47,10 @@ def _port(text: str) -> int:
     if port > _MAX_PORT:
         raise argparse.ArgumentTypeError(f"expected a port up to {_MAX_PORT}, not {port}")
     return port
+
+
+def _rest_port(text: str) -> int | None:
+    return None if text == "0" else 0 if text == "auto" else _port(text)
 
 
 def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
@@ -131,6 +139,29 @@ class Flags:
             "answer grpc.health.v1: the services '' and PredictionService are SERVING while every model answers",
         ),
     )
+    rest_api_port: int | None = field(
+        default=None,
+        metadata=_about("REST", _rest_port, "HTTP port; 0 for none, auto for any, which the log then names"),
+    )
+    rest_api_num_threads: int = field(
+        default=0,
+        metadata=_about("REST", _whole_number, "threads that read and write large bodies; 0 for four per core"),
+    )
+    rest_api_timeout_in_ms: int = field(
+        default=30_000, metadata=_about("REST", int, "milliseconds that an answer may take; 0 or less for any")
+    )
+    rest_api_enable_cors_support: bool = field(
+        default=False, metadata=_about("REST", _boolean, "let web pages from anywhere call it")
+    )
+    monitoring_config_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "REST",
+            _path,
+            "file in protobuf's text format, a MonitoringConfig: prometheus_config { enable: true path: '…' } puts "
+            "metrics on the HTTP port, at /monitoring/prometheus/metrics unless it names a path",
+        ),
+    )
     enable_serialization_as_tensor_content: bool = field(
         default=False,
         metadata=_about(
@@ -155,6 +186,7 @@ class Flags:
             "thread, which serves small models fastest",
         ),
     )
+    version: bool = field(default=False, metadata=_about("other", _boolean, "print the versions and end"))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -164,27 +196,43 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str] | None = None) -> Flags:
-    """The flags in `arguments` (the process's own if None); SystemExit 2 after one line on stderr if they are wrong."""
+    """The flags in `arguments` (the process's own if None).
+
+    A flag that has no effect is named on stderr. SystemExit 0 after --help or --version, and 2 after one line on stderr
+    if the flags are wrong.
+    """
     parser = _Parser(
         prog="python -m serving.embedded",
-        description="Serves SavedModels over TensorFlow Serving's gRPC protocol.",
+        description="Serves SavedModels over TensorFlow Serving's gRPC protocol and REST API.",
         allow_abbrev=False,
     )
     for name, flags in groupby(fields(Flags), key=lambda flag: flag.metadata["group"]):
         group = parser.add_argument_group(name)
         for flag in flags:
-            options: dict[str, Any] = {"default": flag.default}
-            if flag.type is bool:
-                options |= {"nargs": "?", "const": True}
             default = "none" if flag.default in (None, "", ()) else str(flag.default).lower()
-            group.add_argument(
-                f"--{flag.name}",
-                type=flag.metadata["parse"],
-                metavar="VALUE",
-                help=f"{flag.metadata['help']} (default {default})",
-                **options,
-            )
-    parsed = Flags(**vars(parser.parse_args(arguments)))
+            text = f"{flag.metadata['help']} (default {default})"
+            _add(group, flag.name, flag.metadata["parse"], flag.default, text)
+    group = parser.add_argument_group("accepted for TensorFlow Serving's sake")
+    for name, (unset, reason) in FLAGS_WITHOUT_EFFECT.items():
+        _add(group, name, _boolean if isinstance(unset, bool) else type(unset), unset, f"no effect: {reason}")
+    values = vars(parser.parse_args(arguments))
+    for name, (unset, reason) in FLAGS_WITHOUT_EFFECT.items():
+        if values.pop(name) != unset:
+            sys.stderr.write(f"{parser.prog}: --{name} has no effect: {reason}\n")
+    parsed = Flags(**values)
+    if parsed.version:
+        sys.stdout.write(
+            f"TensorFlow ModelServer: tensorgate's embedded server\n"
+            f"TensorFlow Library: {metadata.version('tensorflow')}\n"
+        )
+        parser.exit()
     if not parsed.model_base_path and not parsed.model_config_file:
         parser.error("one of --model_base_path and --model_config_file is required")
+    if parsed.monitoring_config_file and parsed.rest_api_port is None:
+        parser.error("--monitoring_config_file needs --rest_api_port: metrics are served there")
     return parsed
+
+
+def _add(group: argparse._ArgumentGroup, name: str, parse_value: Callable[[str], Any], default: Any, text: str) -> None:
+    switch: dict[str, Any] = {"nargs": "?", "const": True} if parse_value is _boolean else {}
+    group.add_argument(f"--{name}", type=parse_value, metavar="VALUE", default=default, help=text, **switch)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,10 @@ class Manager:
             return available[max(available, default=0) if number is None else number]
         except KeyError:
             raise ServableNotFound(name, number) from None
+
+    def available(self) -> Iterator[tuple[str, int]]:
+        """The models and versions that are AVAILABLE."""
+        return ((name, number) for name, versions in self._available.items() for number in versions)
 
     async def run(self, version: Version, work: Callable[[Servable], Result]) -> Result:
         """What `work` makes of a version's model, on a worker; the model is not closed before that is done."""

@@ -1,4 +1,4 @@
-"""The wiring: flags become a catalog, a manager and a gRPC server, which run until the process is told to stop."""
+"""The wiring: flags become a catalog, a manager, gRPC and REST servers, which run until the process is told to stop."""
 
 import asyncio
 import logging
@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.embedded.catalog import Catalog
 from serving.embedded.config import Model
@@ -20,32 +21,53 @@ from serving.embedded.error_interceptor import ErrorInterceptor
 from serving.embedded.flags import Flags
 from serving.embedded.health import Health
 from serving.embedded.manager import Manager
+from serving.embedded.metered import MeteredPredictionServicer
+from serving.embedded.monitoring import Metrics, metrics_path
+from serving.embedded.rest.api import RestApi, RestOptions
 from serving.embedded.servicers import ModelServicer, PredictionServicer
 from serving.embedded.version import Loader, Servable
 from serving.transport.grpc_aio import GrpcAioServer
+from serving.transport.http import HttpServer
+from serving.transport.reflection import add_reflection
+from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
+from serving.wire.pool import pool
 
 logger = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 30.0
 
 
-def configured(flags: Flags) -> tuple[list[Model], grpc.ServerCredentials | None]:
-    """What files and flags say of models to begin with, and of TLS; ConfigFileError."""
-    credentials = server_credentials(flags.ssl_config_file) if flags.ssl_config_file else None
+class Configuration(NamedTuple):
+    """What files and flags say."""
+
+    models: list[Model]
+    """Those to begin with."""
+    credentials: grpc.ServerCredentials | None
+    metrics_path: str | None
+
+
+def configured(flags: Flags) -> Configuration:
+    """Reads the files that flags name; ConfigFileError."""
     if flags.model_config_file:
-        return read_models(flags.model_config_file), credentials
-    assert flags.model_base_path
-    return [Model(flags.model_name, flags.model_base_path)], credentials
+        models = read_models(flags.model_config_file)
+    else:
+        assert flags.model_base_path
+        models = [Model(flags.model_name, flags.model_base_path)]
+    return Configuration(
+        models,
+        server_credentials(flags.ssl_config_file) if flags.ssl_config_file else None,
+        metrics_path(flags.monitoring_config_file) if flags.monitoring_config_file else None,
+    )
 
 
 async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
     """Serves until SIGTERM or SIGINT, then lets running calls finish.
 
-    The port opens once each model's versions are loaded, have failed to load, or are found missing. Raises
+    Ports open once each model's versions are loaded, have failed to load, or are found missing. Raises
     AddressTakenError, ConfigFileError or, for a label of a version that is not there, LabelledVersionUnavailable.
     """
-    models, credentials = configured(flags)
+    models, credentials, metrics_url = configured(flags)
     loader = Loader(load, flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
     manager = Manager(loader, ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call"))
     catalog = Catalog(manager, unavailable_labels=flags.allow_version_labels_for_unavailable_models)
@@ -57,33 +79,65 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
 
     await catalog.poll()
     await manager.attempted()
+    metrics = Metrics(catalog.configures, manager.available)
     prediction = PredictionServicer(manager, catalog, typed=not flags.enable_serialization_as_tensor_content)
     health = Health()
+    services = [service.full_name for service in tfs.DESCRIPTOR.services_by_name.values()]
     registrations = [
-        partial(tfs_grpc.add_PredictionServiceServicer_to_server, prediction),
+        partial(
+            tfs_grpc.add_PredictionServiceServicer_to_server,
+            MeteredPredictionServicer(prediction, metrics) if metrics_url else prediction,
+        ),
         partial(tfs_grpc.add_ModelServiceServicer_to_server, ModelServicer(manager, catalog)),
     ]
     if flags.enable_grpc_healthcheck_service:
         manager.on_change = lambda: health.update(ready=catalog.ready())
         manager.on_change()
         registrations.append(partial(health_pb2_grpc.add_HealthServicer_to_server, health.servicer))
+        services.append(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+    registrations.append(partial(add_reflection, services, pool()))
     server = GrpcAioServer(registrations, interceptors=[ErrorInterceptor()], options=flags.grpc_channel_arguments)
     host = f"[{flags.host}]" if ":" in flags.host else flags.host
     port = server.bind(f"{host}:{flags.port}", credentials)
     if flags.grpc_socket_path:
         server.bind(f"unix:{flags.grpc_socket_path}")
+    rest = None
+    if flags.rest_api_port is not None:
+        api = _rest_api(flags, manager, catalog, metrics, metrics_url)
+        rest = HttpServer(api, flags.host, flags.rest_api_port, grace=_DRAIN_SECONDS)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
     logger.info("serving gRPC on %s:%s", host, port)
+    answering = []
+    if rest:
+        answering.append(asyncio.create_task(rest.run_until_stopped()))
+        logger.info("serving REST on %s:%s", host, rest.port)
     polling = [asyncio.create_task(_repeat(poll, seconds)) for poll, seconds in polls]
     await stop.wait()
     logger.info("stopping; calls in flight have %g seconds to finish", _DRAIN_SECONDS)
     for task in polling:
         task.cancel()
     await health.drain()
-    await server.stop(_DRAIN_SECONDS)
+    if rest:
+        rest.should_exit = True
+    await asyncio.gather(server.stop(_DRAIN_SECONDS), *answering)
+
+
+def _rest_api(flags: Flags, manager: Manager, catalog: Catalog, metrics: Metrics, metrics_url: str | None) -> RestApi:
+    return RestApi(
+        # Answers are read again here; they need not be in the fields that clients look into.
+        PredictionServicer(manager, catalog, typed=False),
+        ModelServicer(manager, catalog),
+        metrics,
+        ThreadPoolExecutor(flags.rest_api_num_threads or 4 * (os.cpu_count() or 1), "rest"),
+        RestOptions(
+            timeout=flags.rest_api_timeout_in_ms / 1e3 if flags.rest_api_timeout_in_ms > 0 else None,
+            cors=flags.rest_api_enable_cors_support,
+            metrics_path=metrics_url,
+        ),
+    )
 
 
 async def _repeat(action: Callable[[], Awaitable[None]], seconds: int) -> None:

@@ -33,22 +33,22 @@ class PredictionServicer(tfs_grpc.PredictionServiceServicer):
 
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
         """Runs one signature of a model over tensors."""
-        version = self._find(_spec(request))
+        version = self.find(_spec(request))
         return await self._manager.run(version, lambda model: self._predict(model, version.number, request))
 
     async def Classify(self, request: tfs.ClassificationRequest, context: Any) -> tfs.ClassificationResponse:
         """Classifies tf.Examples."""
-        version = self._find(_spec(request))
+        version = self.find(_spec(request))
         return await self._manager.run(version, lambda model: inference.classify(model, version.number, request))
 
     async def Regress(self, request: tfs.RegressionRequest, context: Any) -> tfs.RegressionResponse:
         """Gives a value for each tf.Example."""
-        version = self._find(_spec(request))
+        version = self.find(_spec(request))
         return await self._manager.run(version, lambda model: inference.regress(model, version.number, request))
 
     async def MultiInference(self, request: tfs.MultiInferenceRequest, context: Any) -> tfs.MultiInferenceResponse:
         """Runs several signatures of a model over the same tf.Examples; the first task says which version."""
-        version = self._find(request.tasks[0].model_spec if request.tasks else tfs.ModelSpec())
+        version = self.find(request.tasks[0].model_spec if request.tasks else tfs.ModelSpec())
         return await self._manager.run(version, lambda model: inference.infer(model, version.number, request))
 
     async def GetModelMetadata(
@@ -61,12 +61,13 @@ class PredictionServicer(tfs_grpc.PredictionServiceServicer):
         for field in request.metadata_field:
             if field != _SIGNATURES_FIELD:
                 raise UnknownMetadataField(field)
-        version = self._find(spec)
+        version = self.find(spec)
         response = tfs.GetModelMetadataResponse(model_spec=inference.resolved(spec, version.number, signature=False))
         response.metadata[_SIGNATURES_FIELD].Pack(tfs.SignatureDefMap(signature_def=version.servable.signatures))
         return response
 
-    def _find(self, spec: tfs.ModelSpec) -> Version:
+    def find(self, spec: tfs.ModelSpec) -> Version:
+        """The AVAILABLE version that is meant; MissingModelName, UnknownLabel or ServableNotFound."""
         if not spec.name:
             raise MissingModelName
         match spec.WhichOneof("version_choice"):

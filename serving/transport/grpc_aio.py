@@ -12,6 +12,11 @@ Register = Callable[[grpc.aio.Server], None]
 class AddressTakenError(OSError):
     """The address cannot be listened on."""
 
+    @classmethod
+    def of(cls, address: str, more: str = "") -> "AddressTakenError":
+        """The error for an address, with what `more` may be to blame."""
+        return cls(f"cannot listen on {address}: it is taken, or no address of this machine{more}")
+
 
 class GrpcAioServer:
     """A gRPC server; `options` are gRPC's channel arguments, and win over those set here."""
@@ -52,9 +57,7 @@ class GrpcAioServer:
             return int(self._server.add_insecure_port(address))
         except RuntimeError as error:
             blame = ", or key and certificate do not fit" if credentials else ""
-            raise AddressTakenError(
-                f"cannot listen on {address}: it is taken, or no address of this machine{blame}"
-            ) from error
+            raise AddressTakenError.of(address, blame) from error
 
     async def start(self) -> None:
         """Takes calls from now on."""

@@ -1197,3 +1197,47 @@ class SSLConfig(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SSLConfig: _TypeAlias = SSLConfig  # noqa: Y015
+
+@_typing.final
+class PrometheusConfig(_message.Message):
+    """tensorflow_serving/config/monitoring_config.proto"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLE_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    enable: _builtins.bool
+    path: _builtins.str
+    def __init__(
+        self,
+        *,
+        enable: _builtins.bool = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enable", b"enable", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrometheusConfig: _TypeAlias = PrometheusConfig  # noqa: Y015
+
+@_typing.final
+class MonitoringConfig(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMETHEUS_CONFIG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def prometheus_config(self) -> Global___PrometheusConfig: ...
+    def __init__(
+        self,
+        *,
+        prometheus_config: Global___PrometheusConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prometheus_config", b"prometheus_config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prometheus_config", b"prometheus_config"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MonitoringConfig: _TypeAlias = MonitoringConfig  # noqa: Y015

@@ -21,8 +21,8 @@ def nested(message: Any) -> Iterator[Any]:
         yield from nested(inner)
 
 
-# tensorflow-serving-api has no class for this one.
-UNPUBLISHED = {"tensorflow.serving.SSLConfig"}
+# tensorflow-serving-api has no classes for these.
+UNPUBLISHED = {f"tensorflow.serving.{name}" for name in ("SSLConfig", "PrometheusConfig", "MonitoringConfig")}
 MESSAGES = [
     inner
     for file in OURS

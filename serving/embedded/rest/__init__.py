@@ -1,0 +1,1 @@
+"""TensorFlow Serving's REST API: JSON in, the gRPC services' own methods, JSON out."""
