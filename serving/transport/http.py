@@ -32,6 +32,8 @@ class HttpServer(uvicorn.Server):
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            # From now on callers wait, and are not turned away.
+            self._socket.listen()
         except (OSError, OverflowError) as error:
             self._socket.close()
             raise AddressTakenError.of(f"[{host}]:{port}" if ":" in host else f"{host}:{port}") from error

@@ -34,7 +34,10 @@ class FakeServable:
     """Signature serving_default: `y` = `x` + 1, while `gate` is open; signature broken: an unexpected error."""
 
     def __init__(self) -> None:
-        self.signatures: Mapping[str, tf.SignatureDef] = {"serving_default": tf.SignatureDef(method_name="predict")}
+        x = tf.TensorInfo(name="x:0", dtype=tf.DT_FLOAT)
+        self.signatures: Mapping[str, tf.SignatureDef] = {
+            key: tf.SignatureDef(method_name="predict", inputs={"x": x}) for key in ("serving_default", "broken")
+        }
         self.gate = threading.Event()
         self.gate.set()
         self.running = 0

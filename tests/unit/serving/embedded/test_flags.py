@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.embedded.flags import Flags, parse
+from serving.embedded.flags_without_effect import FLAGS_WITHOUT_EFFECT
 
 BASE = "--model_base_path=/models/digits"
 
@@ -29,10 +30,16 @@ def test_defaults() -> None:
         ssl_config_file=None,
         grpc_channel_arguments=(),
         enable_grpc_healthcheck_service=False,
+        rest_api_port=None,
+        rest_api_num_threads=0,
+        rest_api_timeout_in_ms=30_000,
+        rest_api_enable_cors_support=False,
+        monitoring_config_file=None,
         enable_serialization_as_tensor_content=False,
         grpc_max_threads=0,
         tensorflow_intra_op_parallelism=0,
         tensorflow_inter_op_parallelism=-1,
+        version=False,
     )
 
 
@@ -79,6 +86,9 @@ def test_booleans(spelling: list[str], value: bool) -> None:
         ([BASE, "stray"], "stray"),
         ([BASE, "--port=x"], "--port: expected a whole number, not 'x'"),
         ([BASE, "--port=65536"], "--port: expected a port"),
+        ([BASE, "--rest_api_port=any"], "--rest_api_port: expected a whole number, not 'any'"),
+        ([BASE, "--monitoring_config_file=x"], "--monitoring_config_file needs --rest_api_port"),
+        ([BASE, "--num_load_threads=x"], "--num_load_threads: invalid int value"),
         ([BASE, "--grpc_channel_arguments=grpc.x"], "expected name=value,name=value, not 'grpc.x'"),
         ([BASE, "--file_system_poll_wait_seconds=-1"], "expected a whole number"),
         ([BASE, "--enable_serialization_as_tensor_content=maybe"], "expected true or false, not 'maybe'"),
@@ -92,12 +102,37 @@ def test_errors(arguments: list[str], problem: str, capsys: pytest.CaptureFixtur
     assert problem in line
 
 
+@pytest.mark.parametrize(("spelling", "port"), [("0", None), ("8501", 8501), ("auto", 0)])
+def test_rest_port(spelling: str, port: int | None) -> None:
+    """There is no REST at port 0, as in TFS; any port is taken only if told so."""
+    assert parse([BASE, "--rest_api_port", spelling]).rest_api_port == port
+
+
+@pytest.mark.parametrize("flag", FLAGS_WITHOUT_EFFECT)
+def test_flags_without_effect(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What TFS takes is taken; where it changes nothing, that is said, and why."""
+    unset, reason = FLAGS_WITHOUT_EFFECT[flag]
+    assert parse([BASE, f"--{flag}={unset}"]) == parse([BASE])
+    assert not capsys.readouterr().err
+    other = not unset if isinstance(unset, bool) else f"{unset}1"
+    assert parse([BASE, f"--{flag}", str(other)]) == parse([BASE])
+    assert capsys.readouterr().err == f"python -m serving.embedded: --{flag} has no effect: {reason}\n"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version prints and ends, whatever else is missing."""
+    with pytest.raises(SystemExit, check=lambda ended: not ended.code):
+        parse(["--version"])
+    assert "TensorFlow Library: 2." in capsys.readouterr().out
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     """--help explains every flag, with its default, in groups."""
     with pytest.raises(SystemExit, check=lambda ended: ended.code == 0):
         parse(["--help"])
     text = capsys.readouterr().out
-    for part in ("model:", "listening:", "answers:", "execution:", *(f"--{name}" for name in Flags.__annotations__)):
+    groups = ("model:", "listening:", "REST:", "answers:", "execution:")
+    for part in (*groups, *(f"--{name}" for name in (*Flags.__annotations__, *FLAGS_WITHOUT_EFFECT))):
         assert part in text
     assert "(default 8500)" in text
 

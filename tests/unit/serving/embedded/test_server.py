@@ -14,7 +14,7 @@ from serving.embedded.source import Source, published
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import to_numpy, to_proto
-from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, eventually, publish
+from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, FakeServable, eventually, publish
 from tests.unit.serving.embedded.running import Server, fails, set_spec
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -56,7 +56,7 @@ async def test_metadata(start: Callable[..., Any]) -> None:
         assert not response.model_spec.signature_name
         signatures = tfs.SignatureDefMap()
         assert response.metadata["signature_def"].Unpack(signatures)
-        assert signatures.signature_def == {"serving_default": tf.SignatureDef(method_name="predict")}
+        assert signatures.signature_def == FakeServable().signatures
 
 
 @pytest.mark.parametrize(
