@@ -1,8 +1,9 @@
 """A server of the model `wire`, and TensorFlow Serving's own client for it.
 
-The suite asks the server at TENSORGATE_TFS_ADDRESS (host:port), if that is set. It is to serve, as the model `wire` and
-with default flags, what `python -m tests.contract.models DIRECTORY` wrote: for TensorFlow Serving
-`--model_name=wire --model_base_path=DIRECTORY`. Otherwise an embedded server is started.
+The suite asks the server at TENSORGATE_TFS_ADDRESS (host:port), and over REST at TENSORGATE_TFS_REST_ADDRESS, if these
+are set. It is to serve, as the model `wire` and with default flags, what `python -m tests.contract.models DIRECTORY`
+wrote: for TensorFlow Serving `--model_name=wire --model_base_path=DIRECTORY --rest_api_port=8501`. Otherwise an
+embedded server is started.
 """
 
 import os
@@ -45,8 +46,24 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def client(base: Path, request: pytest.FixtureRequest) -> Iterator[Client]:
+def embedded(start: Start, base: Path) -> tuple[Child, str]:
+    """An embedded server of `wire`, with REST."""
+    return start(base, "--rest_api_port=auto")
+
+
+@pytest.fixture(scope="session")
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     """A client of the server that is on trial."""
-    address = os.environ.get("TENSORGATE_TFS_ADDRESS") or request.getfixturevalue("start")(base)[1]
+    address = os.environ.get("TENSORGATE_TFS_ADDRESS") or request.getfixturevalue("embedded")[1]
     with Client(address) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def rest_address(request: pytest.FixtureRequest) -> str:
+    """Where the server that is on trial speaks REST."""
+    if "TENSORGATE_TFS_ADDRESS" in os.environ:
+        if "TENSORGATE_TFS_REST_ADDRESS" not in os.environ:
+            pytest.skip("TENSORGATE_TFS_REST_ADDRESS is not set")
+        return os.environ["TENSORGATE_TFS_REST_ADDRESS"]
+    return request.getfixturevalue("embedded")[0].wait_for("serving REST on ", TIMEOUT).split()[-1]
