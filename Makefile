@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SHIPPED := gateway embedded trainer
+SHIPPED := gateway embedded trainer mlflow
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 TERRAFORM := $(sort $(patsubst %/,%,$(dir $(wildcard terraform/modules/*/*.tf))))
@@ -15,7 +15,7 @@ TERRAFORM := $(sort $(patsubst %/,%,$(dir $(wildcard terraform/modules/*/*.tf)))
 TFCHECK := ../shared/tfcheck/run.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train test lint terraform-check bench format protos baseline client lock clean
+.PHONY: help run demo train test images lint terraform-check bench format protos baseline client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -31,6 +31,9 @@ train: $(READY) ## Train the digits model and publish it as the next version.
 
 test: $(READY) ## Run all tests.
 	$(BIN)/python -m pytest
+
+images: $(READY) ## Build the gateway's and the embedded server's images and run them; needs Docker.
+	TENSORGATE_IMAGES=1 $(BIN)/python -m pytest tests/images
 
 lint: $(READY) terraform-check ## Check formatting, lint, types, protos, import arrows, Terraform, workflows.
 	$(BIN)/ruff format --check .

@@ -49,26 +49,24 @@ class Metrics:
 
     def __init__(self, is_known: Callable[[str], bool], available: Callable[[], Iterable[tuple[str, int]]]) -> None:
         self._is_known = is_known
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        self._registry.register(_Versions(available))
-        self._count = Counter(
-            _COUNT, "The total number of requests.", ("model_name", "status"), registry=self._registry
-        )
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.registry.register(_Versions(available))
+        self._count = Counter(_COUNT, "The total number of requests.", ("model_name", "status"), registry=self.registry)
         self._latency = Histogram(
             ":tensorflow:serving:request_latency",
             "Wall time in microseconds of requests that succeeded.",
             ("model_name", "API", "entrypoint"),
             buckets=_MICROSECONDS,
-            registry=self._registry,
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "tensorgate_server_request_seconds",
             "Wall time of requests, by the version that answered ('' if none did) and status.",
             ("model", "version", "api", "entrypoint", "status"),
             buckets=_SECONDS,
-            registry=self._registry,
+            registry=self.registry,
         )
 
     @contextmanager
@@ -98,7 +96,7 @@ class Metrics:
     def page(self) -> bytes:
         """All in Prometheus's text format."""
         # The library ends a counter's name with _total; TFS does not.
-        return generate_latest(self._registry).replace(f"{_COUNT}_total".encode(), _COUNT.encode())
+        return generate_latest(self.registry).replace(f"{_COUNT}_total".encode(), _COUNT.encode())
 
 
 class _Versions(Collector):
