@@ -12,7 +12,7 @@ from serving.embedded.rest.json_text import parse, quoted
 from serving.embedded.rest.tensors import is_base64, to_array
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire.codec import Array, ElementType, TensorError, element_type, fill_proto
+from serving.wire.codec import MAX_DIMENSIONS, Array, ElementType, TensorError, element_type, fill_proto
 
 _SIGNATURE, _INSTANCES, _INPUTS = "signature_name", "instances", "inputs"
 _CONTEXT, _EXAMPLES = "context", "examples"
@@ -188,7 +188,8 @@ class _Rows:
         """Adds a row; BadJson or Unconvertible."""
         if alias not in self._types:
             raise BadJson(f"JSON object: does not have named input: {alias}")
-        row = to_array(value, self._types[alias])
+        # The rows gain a dimension.
+        row = to_array(value, self._types[alias], max_dimensions=MAX_DIMENSIONS - 1)
         first = self._rows.setdefault(alias, [row])[0]
         if row.size != first.size:
             raise BadJson(f"Expecting tensor size: {first.size} but got: {row.size}")

@@ -22,9 +22,11 @@ _WHITESPACE = str.maketrans("", "", " \t\r\n")
 _INT64_MIN, _UINT64_MAX = -(2**63), 2**64 - 1
 
 
-def to_array(value: Any, entry: ElementType) -> Array:
+def to_array(value: Any, entry: ElementType, *, max_dimensions: int = MAX_DIMENSIONS) -> Array:
     """The array that a value, a scalar or lists of lists, stands for; BadJson or Unconvertible."""
     shape = _shape(value)
+    if len(shape) > max_dimensions:
+        raise BadJson(f"lists are nested deeper than {max_dimensions} levels")
     leaves = _leaves(value, shape)
     array = None if leaves is None else _whole(leaves, entry)
     if array is None:
@@ -46,8 +48,6 @@ def _shape(value: Any) -> tuple[int, ...]:
     shape = []
     while type(value) is list:
         shape.append(len(value))
-        if len(shape) > MAX_DIMENSIONS:
-            raise BadJson(f"lists are nested deeper than {MAX_DIMENSIONS} levels")
         if not value:
             break
         value = value[0]

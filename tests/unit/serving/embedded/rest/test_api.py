@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.embedded.config_file import ConfigFileError
+from serving.embedded.errors import ModelError
 from serving.embedded.monitoring import metrics_path
 from serving.transport.grpc_aio import AddressTakenError
 from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, eventually
@@ -110,6 +111,40 @@ async def test_errors(  # noqa: PLR0917  # a row of the table
     """What goes wrong has TFS's status and text; what nobody foresaw has no text."""
     async with start(rest_api_port=0):
         assert await rest(method, path, **options) == (status, {"error": text})
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("INVALID_ARGUMENT", 400),
+        ("FAILED_PRECONDITION", 400),
+        ("OUT_OF_RANGE", 400),
+        ("UNAUTHENTICATED", 401),
+        ("PERMISSION_DENIED", 403),
+        ("NOT_FOUND", 404),
+        ("ALREADY_EXISTS", 409),
+        ("ABORTED", 409),
+        ("RESOURCE_EXHAUSTED", 429),
+        ("CANCELLED", 499),
+        ("INTERNAL", 500),
+        ("UNKNOWN", 500),
+        ("DATA_LOSS", 500),
+        ("UNIMPLEMENTED", 501),
+        ("UNAVAILABLE", 503),
+        ("DEADLINE_EXCEEDED", 504),
+    ],
+)
+async def test_statuses(
+    rest: Callable[..., Any], start: Callable[..., Any], load: FakeLoader, code: str, status: int
+) -> None:
+    """Each code has the status that TFS gives it."""
+
+    def run(*_: object) -> None:
+        raise ModelError(grpc.StatusCode[code], "why")
+
+    async with start(rest_api_port=0):
+        load.servables[1].run = run
+        assert await rest("POST", PREDICT, json=ONE) == (status, {"error": "why"})
 
 
 async def test_gzip(start: Callable[..., Any], rest: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

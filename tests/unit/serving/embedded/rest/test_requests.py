@@ -19,6 +19,7 @@ SIGNATURES = {
     "": {"x": tf.TensorInfo(dtype=tf.DT_FLOAT)},
     "two": {"n": tf.TensorInfo(dtype=tf.DT_INT32), "s": tf.TensorInfo(dtype=tf.DT_STRING)},
     "double": {"x": tf.TensorInfo(dtype=tf.DT_DOUBLE)},
+    "text": {"s": tf.TensorInfo(dtype=tf.DT_STRING)},
     "none": {},
 }
 
@@ -42,6 +43,8 @@ def read(body: Any) -> PredictBody:
         ({"inputs": {"x": [[1]]}}, {"x": (1, 1)}, False),
         ({"signature_name": "two", "instances": [{"n": 1, "s": "a"}] * 2}, {"n": (2,), "s": (2,)}, True),
         ({"signature_name": "two", "instances": [{"s": {"b64": "YQ=="}, "n": [1]}]}, {"n": (1, 1), "s": (1,)}, True),
+        ({"signature_name": "text", "instances": [{"b64": "YQ=="}, "b"]}, {"s": (2,)}, True),
+        ({"signature_name": "text", "inputs": {"b64": "YQ=="}}, {"s": ()}, False),
         ({"signature_name": "two", "inputs": {"n": 1, "s": "a", "more": 0}}, {"n": (), "s": ()}, False),
     ],
     ids=str,
@@ -108,6 +111,16 @@ def test_predict_errors(body: Any, text: str) -> None:
     with pytest.raises(BadJson) as caught:
         read(body)
     assert str(caught.value).endswith(text)
+
+
+def test_deepest_rows() -> None:
+    """Rows that would make an array of too many dimensions are refused."""
+    value: Any = 1
+    for _ in range(64):
+        value = [value]
+    assert read({"inputs": value}).inputs["x"].ndim == 64
+    with pytest.raises(BadJson, match="nested deeper than 63 levels"):
+        read({"instances": [value]})
 
 
 def classification(body: Any) -> tfs.ClassificationRequest:
