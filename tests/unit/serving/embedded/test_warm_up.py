@@ -73,12 +73,12 @@ def test_no_file(tmp_path: Path, load: FakeLoader) -> None:
         (
             [tfs.PredictionLog(classify_log={"request": {}}).SerializeToString()],
             "INVALID_ARGUMENT",
-            "Expected one input",
+            "Expected one or two output Tensors",
         ),
         (
             [tfs.PredictionLog(regress_log={"request": {}}).SerializeToString()],
             "INVALID_ARGUMENT",
-            "Expected one input",
+            "Expected one output Tensor.",
         ),
         (
             [tfs.PredictionLog(multi_inference_log={"request": {}}).SerializeToString()],
