@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 _CHUNK = 65_536
 
@@ -11,33 +13,40 @@ _CHUNK = 65_536
 @contextlib.contextmanager
 def delayed(target: str, seconds: float) -> Iterator[str]:
     """The address of a proxy to `target` (host:port) that adds `seconds` to every round trip."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    started: queue.Queue[tuple[str, Callable[[], object]]] = queue.Queue()
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(target, seconds / 2, started)), daemon=True)
     thread.start()
-    server = asyncio.run_coroutine_threadsafe(_serve(target, seconds / 2), loop).result()
+    address, stop = started.get()
     try:
-        host, port = server.sockets[0].getsockname()[:2]
-        yield f"{host}:{port}"
+        yield address
     finally:
-        loop.call_soon_threadsafe(server.close)
-        loop.call_soon_threadsafe(loop.stop)
+        stop()
         thread.join()
 
 
-async def _serve(target: str, delay: float) -> asyncio.Server:
+async def _serve(target: str, delay: float, started: queue.Queue[tuple[str, Callable[[], object]]]) -> None:
     host, _, port = target.rpartition(":")
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection(host, int(port))
         await asyncio.gather(_copy(reader, upstream_writer, delay), _copy(upstream_reader, writer, delay))
 
-    return await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    own_host, own_port = server.sockets[0].getsockname()[:2]
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    started.put((f"{own_host}:{own_port}", partial(loop.call_soon_threadsafe, stopping.set)))
+    await stopping.wait()
+    server.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
     """Every chunk arrives `delay` seconds later, however many are on their way."""
     loop = asyncio.get_running_loop()
-    with contextlib.suppress(ConnectionError):
-        while chunk := await reader.read(_CHUNK):
-            loop.call_later(delay, writer.write, chunk)
-    loop.call_later(delay, writer.close)
+    try:
+        with contextlib.suppress(ConnectionError):
+            while chunk := await reader.read(_CHUNK):
+                loop.call_later(delay, writer.write, chunk)
+        await asyncio.sleep(delay)
+    finally:
+        writer.close()
