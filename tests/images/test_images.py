@@ -66,6 +66,8 @@ def test_gateway(engine: Engine, gateway: str) -> None:
     flags = ["--models=m", "--no-auth.enabled", "--listen=127.0.0.1:0", "--http=0.0.0.0:0", "--drain.delay=0"]
     answer = probe(engine, gateway, ROOT / "gateway/Dockerfile", serving, "/livez", "", *flags)
     assert answer == {"answer": "ok\n", "status": 0}
+    keys = ["python", "-m", "gateway", "keys", "--file", "/state/keys.json", "create", "--client", "me"]
+    assert engine.run(gateway, keys).startswith("tg_")
     code = "import os, importlib.util as u; print(os.getuid(), os.access('/app', os.W_OK), u.find_spec('tensorflow'))"
     assert engine.run(gateway, ["python", "-c", code]).splitlines()[-1] == "65532 False None"
 
