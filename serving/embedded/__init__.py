@@ -1,1 +1,1 @@
-"""A server of SavedModels that speaks TensorFlow Serving's gRPC protocol: `python -m serving.embedded --help`."""
+"""A server of SavedModels that speaks TensorFlow Serving's gRPC and REST: `python -m serving.embedded --help`."""
