@@ -21,12 +21,14 @@ from gateway.interceptors.chain import Chain, Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
 from gateway.ops import OpsServer, application
-from gateway.predictor import BatchLimits, Predictor
+from gateway.predictor import Predictor
 from gateway.receipts import Receipts
-from gateway.servicers import health, inference
+from gateway.servicers import health, inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
+from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
+from gateway.upstream import BatchLimits, Upstream
 from serving.transport.grpc_aio import GrpcAioServer
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
@@ -48,17 +50,18 @@ async def serve(settings: Settings) -> None:
     backend = TensorFlowServing(settings.backend.address)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
+    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()))
     predictor = Predictor(
         catalog,
-        backend,
+        upstream,
         Receipts(_receipt_key(settings)),
         metrics,
         executor,
-        batch=BatchLimits(**settings.batching.model_dump()),
         max_instances=settings.limits.max_instances,
     )
     servicer = Inference(predictor, catalog, metrics, default_timeout=settings.backend.timeout)
-    health_servicer = Health(catalog, (inference.NAME,))
+    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=settings.backend.timeout)
+    health_servicer = Health(catalog, (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL))
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
         RequestId(),
@@ -71,6 +74,7 @@ async def serve(settings: Settings) -> None:
     server = GrpcAioServer(
         [
             partial(add_InferenceServiceServicer_to_server, servicer),
+            tf_serving_servicer.register,
             partial(add_HealthServicer_to_server, health_servicer),
         ],
         interceptors=[chain],

@@ -39,5 +39,10 @@ class Call:
         """How long the call has taken so far."""
         return time.perf_counter() - self.started
 
+    def deadline_within(self, seconds: float) -> float:
+        """The caller's deadline, or `seconds` from now if that is earlier."""
+        deadline = time.monotonic() + seconds
+        return deadline if self.deadline is None else min(deadline, self.deadline)
+
 
 current_call: ContextVar[Call] = ContextVar("current_call")

@@ -21,8 +21,9 @@ from gateway.errors import (
 )
 from gateway.instances import Image, Instance, Pixels, Tensors
 from gateway.metrics import Metrics
-from gateway.predictor import BatchLimits, Prediction, Predictor, Query, Result
+from gateway.predictor import Prediction, Predictor, Query, Result
 from gateway.receipts import Receipts
+from gateway.upstream import BatchLimits, Upstream
 from tests.fakes import digits
 from tests.fakes.backend import FakeBackend, signature
 from tests.fakes.model_server import brightest_row
@@ -48,11 +49,10 @@ class Core:
         self.catalog = Catalog(names, backend, metrics, timeout=1.0)
         self.predictor = Predictor(
             self.catalog,
-            backend,
+            Upstream(backend, metrics, BatchLimits(max_rows=8, max_in_flight=2, max_queued_rows=100)),
             receipts,
             metrics,
             ThreadPoolExecutor(1),
-            batch=BatchLimits(max_rows=8, max_in_flight=2, max_queued_rows=100),
             max_instances=4,
         )
 
