@@ -23,13 +23,15 @@ from gateway.metrics import Metrics
 from gateway.ops import OpsServer, application
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
-from gateway.servicers import health, inference, tf_serving
+from gateway.servicers import health, inference, open_inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
+from gateway.servicers.open_inference import OpenInference
 from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
 from gateway.upstream import BatchLimits, Upstream
 from serving.transport.grpc_aio import GrpcAioServer
+from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 log = structlog.get_logger("gateway")
@@ -45,6 +47,7 @@ OVERSIZE_FACTOR = 4
 
 async def serve(settings: Settings) -> None:
     """Runs the gateway until SIGTERM or SIGINT. AddressTakenError or KeysFileError if it cannot start."""
+    stopping = asyncio.Event()
     metrics = Metrics()
     keys = KeyRing(settings.auth.keys_file) if settings.auth.enabled else None
     backend = TensorFlowServing(settings.backend.address)
@@ -59,9 +62,14 @@ async def serve(settings: Settings) -> None:
         executor,
         max_instances=settings.limits.max_instances,
     )
-    servicer = Inference(predictor, catalog, metrics, default_timeout=settings.backend.timeout)
-    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=settings.backend.timeout)
-    health_servicer = Health(catalog, (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL))
+    timeout = settings.backend.timeout
+    inference_servicer = Inference(predictor, catalog, metrics, default_timeout=timeout)
+    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=timeout)
+    open_inference_servicer = OpenInference(
+        predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
+    )
+    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
+    health_servicer = Health(catalog, services)
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
         RequestId(),
@@ -73,14 +81,14 @@ async def serve(settings: Settings) -> None:
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
     server = GrpcAioServer(
         [
-            partial(add_InferenceServiceServicer_to_server, servicer),
+            partial(add_InferenceServiceServicer_to_server, inference_servicer),
             tf_serving_servicer.register,
+            partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             partial(add_HealthServicer_to_server, health_servicer),
         ],
         interceptors=[chain],
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
-    stopping = asyncio.Event()
     ops = OpsServer(application(catalog, metrics, stopping.is_set), settings.http)
     port = server.bind(settings.listen)
 

@@ -1,6 +1,5 @@
 """tensorgate.v1.InferenceService."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from gateway.instances import Image, Instance, Pixels, Tensors
 from gateway.metrics import Metrics
 from gateway.predictor import Prediction, Predictor, Query
 from gateway.servicers import tensors
+from gateway.servicers.access import authorized
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import model_pb2, tensor_pb2
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceServicer
@@ -48,12 +48,11 @@ class Inference(InferenceServiceServicer):
     async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
         """Answers one or many instances."""
         call = current_call.get()
-        call.model = self._authorized(request.model).name
+        authorized(self._catalog, request.model)
         call.instances = len(request.instances)
         instances = [_instance_or_error(instance) for instance in request.instances]
         query = Query(call.model, instances, request.version, request.signature, request.top_k)
-        deadline = time.monotonic() + self._default_timeout
-        result = await self._predictor.predict(query, min(deadline, call.deadline or deadline))
+        result = await self._predictor.predict(query, call.deadline_within(self._default_timeout))
         call.version = result.servable.version
         errors = [
             _located(prediction, f"instances[{place}]")
@@ -73,9 +72,7 @@ class Inference(InferenceServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """Describes one model."""
-        model = self._authorized(request.model)
-        current_call.get().model = model.name
-        return pb.GetModelResponse(model=_model(model))
+        return pb.GetModelResponse(model=_model(authorized(self._catalog, request.model)))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         """Lists the models that the caller may call."""
@@ -92,15 +89,6 @@ class Inference(InferenceServiceServicer):
         return pb.ListModelsResponse(
             models=[_model(self._catalog.models[name]) for name in page], next_page_token=rest[0] if rest else ""
         )
-
-    def _authorized(self, name: str) -> catalogs.Model:
-        """The model, if the caller may know of it: rights come before existence."""
-        principal = current_call.get().principal
-        if name:
-            principal.require("predict", name)
-        model = self._catalog.model(name)
-        principal.require("predict", model.name)
-        return model
 
 
 def _instance_or_error(instance: pb.Instance) -> Instance | GatewayError:
