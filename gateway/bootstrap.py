@@ -17,13 +17,14 @@ from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.admission import Admission
 from gateway.interceptors.authentication import Authentication, NoAuthentication
 from gateway.interceptors.call_metrics import CallMetrics
-from gateway.interceptors.chain import Chain, Interceptor
+from gateway.interceptors.chain import Chain
+from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
 from gateway.ops import OpsServer, application
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
-from gateway.servicers import health, inference, open_inference, tf_serving
+from gateway.servicers import health, inference, open_inference, reflection, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
@@ -63,20 +64,26 @@ async def serve(settings: Settings) -> None:
         max_instances=settings.limits.max_instances,
     )
     timeout = settings.backend.timeout
-    inference_servicer = Inference(predictor, catalog, metrics, default_timeout=timeout)
+    inference_servicer = Inference(
+        predictor,
+        catalog,
+        metrics,
+        default_timeout=timeout,
+        max_stream_in_flight=settings.limits.max_stream_in_flight,
+    )
     tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=timeout)
     open_inference_servicer = OpenInference(
         predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
     )
     services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
-    health_servicer = Health(catalog, services)
+    health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
         RequestId(),
         AccessLog(),
         CallMetrics(metrics),
         Authentication(keys) if keys else NoAuthentication(EVERYONE),
-        Admission(settings.limits.max_concurrent_calls),
+        Admission(settings.limits.max_concurrent_calls, settings.limits.max_concurrent_streams),
     ]
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
     server = GrpcAioServer(
@@ -85,6 +92,7 @@ async def serve(settings: Settings) -> None:
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             partial(add_HealthServicer_to_server, health_servicer),
+            *([partial(reflection.register, services=(*services, health.NAME))] if settings.reflection else []),
         ],
         interceptors=[chain],
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,

@@ -20,6 +20,9 @@ class Call:
     """When the caller gives up, on the clock of time.monotonic; None if never."""
     started: float = field(default_factory=time.perf_counter)
     request_id: str = ""
+    streaming: bool = False
+    messages: int = 0
+    """Messages that a streaming caller has sent so far."""
     request_bytes: int = 0
     principal: Principal = ANONYMOUS
     model: str = ""

@@ -100,7 +100,7 @@ async def test_too_large() -> None:
 
 async def test_admission() -> None:
     """No more calls at once than admitted; one that was refused gives no place back."""
-    admission = Admission(1)
+    admission = Admission(1, 1)
     calls = [Call("/s/M", {}, "", None) for _ in range(3)]
     await admission.on_start(calls[0])
     for refused in calls[1:]:
