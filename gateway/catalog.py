@@ -108,10 +108,15 @@ class Catalog:
 
     async def labelled(self, name: str, label: str) -> int:
         """The version that a served model's label points at, as of the last poll; BackendRejected if there is none."""
-        labels = self.models[name].labels
-        if label not in labels:
-            labels[label] = await self._backend.labelled(name, label)
-        return labels[label]
+        model = self.models[name]
+        version = model.labels.get(label)
+        if version is None:
+            version = await self._backend.labelled(name, label)
+            if version not in model.versions:
+                # It points at what has come since the last poll.
+                await self.refresh(name)
+            model.labels[label] = version
+        return version
 
     async def watch(self, interval: float) -> None:
         """Keeps every model up to date, asking every `interval` seconds, until cancelled."""
