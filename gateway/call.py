@@ -20,6 +20,9 @@ class Call:
     """When the caller gives up, on the clock of time.monotonic; None if never."""
     started: float = field(default_factory=time.perf_counter)
     request_id: str = ""
+    streaming: bool = False
+    messages: int = 0
+    """Messages that a streaming caller has sent so far."""
     request_bytes: int = 0
     principal: Principal = ANONYMOUS
     model: str = ""
@@ -38,6 +41,11 @@ class Call:
     def seconds(self) -> float:
         """How long the call has taken so far."""
         return time.perf_counter() - self.started
+
+    def deadline_within(self, seconds: float) -> float:
+        """The caller's deadline, or `seconds` from now if that is earlier."""
+        deadline = time.monotonic() + seconds
+        return deadline if self.deadline is None else min(deadline, self.deadline)
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     making = commands.add_parser("create", help="make a key and print it: it is shown this once")
     making.add_argument("--client", required=True, help="whose it is, for logs and metrics")
     making.add_argument(
-        "--scope", action="append", help="predict:MODEL or predict:*; may be repeated (default: predict:*)"
+        "--scope",
+        action="append",
+        help="predict:MODEL, predict:* or admin; may be repeated (default: predict:*)",
     )
     making.add_argument("--days", type=_positive, help="how long it is valid (default: until revoked)")
     making.set_defaults(command=_create)

@@ -29,6 +29,12 @@ class Metrics:
         self.in_flight = Gauge(
             "tensorgate_calls_in_flight", "Calls being answered.", ("method",), registry=self.registry
         )
+        self.stream_messages = Counter(
+            "tensorgate_stream_messages",
+            "Messages of streams that were answered, by status code.",
+            ("method", "model", "code"),
+            registry=self.registry,
+        )
         self.instance_errors = Counter(
             "tensorgate_instance_errors",
             "Instances that could not be answered, by reason.",

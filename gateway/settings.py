@@ -58,6 +58,10 @@ class LimitSettings(_Section):
     """Instances in one request."""
     max_concurrent_calls: Annotated[int, Field(ge=1)] = 1024
     """Calls being answered at once."""
+    max_concurrent_streams: Annotated[int, Field(ge=1)] = 128
+    """Streams open at once."""
+    max_stream_in_flight: Annotated[int, Field(ge=1)] = 32
+    """Requests of one stream that are being answered, or whose answers were not taken yet."""
 
 
 class AuthSettings(_Section):
@@ -67,6 +71,8 @@ class AuthSettings(_Section):
     """Off means that everybody may do everything: only where something else guards the port."""
     keys_file: Path = Path("var/keys.json")
     """The file that `python -m gateway keys create` writes; re-read when it changes."""
+    health_names_models: bool = True
+    """Whether grpc.health.v1, which needs no key, answers for models by name; off, for services alone."""
 
 
 class DrainSettings(_Section):
@@ -109,6 +115,8 @@ class Settings(BaseSettings):
     """host:port for gRPC; port 0 takes a free one and logs it."""
     http: Address = "127.0.0.1:8080"
     """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
+    reflection: bool = True
+    """Whether gRPC server reflection tells callers with a key of every service and message."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that decode images. Default: the number of CPUs."""
     receipt_key: SecretStr | None = None

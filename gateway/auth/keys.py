@@ -36,7 +36,7 @@ class Key(BaseModel):
     client: str
     """Whose it is; several keys may share a client, so that one can replace another."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    scopes: frozenset[Annotated[str, Field(pattern=r"^predict:(\*|[^\s:*]+)$")]]
+    scopes: frozenset[Annotated[str, Field(pattern=r"^(predict:(\*|[^\s:*]+)|admin)$")]]
     created: AwareDatetime
     expires: AwareDatetime | None = None
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from gateway.errors import PermissionDenied
 
 ANY = "*"
+ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A caller: a name for logs and metrics, and scopes.
 
-    A scope is `<action>:<model>` or `<action>:*`; so far there is one action, `predict`.
+    A scope is `predict:<model>`, `predict:*` or `admin`.
     """
 
     client: str
@@ -29,7 +30,14 @@ class Principal:
                 metadata={"action": action},
             )
 
+    def require_admin(self) -> None:
+        """PermissionDenied unless the scopes have `admin`."""
+        if ADMIN not in self.scopes:
+            raise PermissionDenied(
+                f"the credential does not cover administration; it needs the scope {ADMIN}", metadata={"action": ADMIN}
+            )
+
 
 # Before authentication: nobody, with no rights. With authentication off: anybody, with all of them.
 ANONYMOUS = Principal("anonymous")
-EVERYONE = Principal("anonymous", frozenset({f"predict:{ANY}"}))
+EVERYONE = Principal("anonymous", frozenset({f"predict:{ANY}", ADMIN}))

@@ -59,6 +59,7 @@ def translated(method: Callable[Arguments, Awaitable[Answer]]) -> Callable[Argum
 
 def _translate(error: grpc.aio.AioRpcError) -> errors.GatewayError:
     code, text = error.code(), error.details() or ""
+    upstream = (code.name, text)
     if code in _UNAVAILABLE:
         # gRPC's text names addresses; those are for the log, not for callers.
         return errors.BackendUnavailable(
@@ -67,10 +68,10 @@ def _translate(error: grpc.aio.AioRpcError) -> errors.GatewayError:
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded("the model server did not answer in time")
     if code == grpc.StatusCode.NOT_FOUND:
-        return errors.ModelNotFound(text)
+        return errors.ModelNotFound(text, upstream=upstream)
     if code in _REJECTED:
-        return errors.BackendRejected(f"the model refused the request: {text}")
-    return errors.BackendFailed(f"the model server failed with {code.name}", private=text)
+        return errors.BackendRejected(f"the model refused the request: {text}", upstream=upstream)
+    return errors.BackendFailed(f"the model server failed with {code.name}", private=text, upstream=upstream)
 
 
 class TensorFlowServing:
@@ -134,6 +135,21 @@ class TensorFlowServing:
             request.inputs[name].CopyFrom(codec.to_proto(array))
         answer = await self._prediction.Predict(request, timeout=timeout)
         return {name: codec.to_numpy(proto) for name, proto in answer.outputs.items()}
+
+    @translated
+    async def forward(self, method: str, request: bytes, timeout: float) -> bytes:
+        """The answer to a request of TensorFlow Serving's protocol, neither of them parsed."""
+        call: Any = self._channel.unary_unary(method)
+        answer: bytes = await call(request, timeout=timeout)
+        return answer
+
+    @translated
+    async def labelled(self, model: str, label: str) -> int:
+        """The version that a label points at; BackendRejected if there is no such label."""
+        spec = tfs.ModelSpec(name=model, version_label=label)
+        request = tfs.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        answer = await self._prediction.GetModelMetadata(request, timeout=CONTROL_TIMEOUT)
+        return answer.model_spec.version.value
 
 
 def _spec(model: str, version: int, signature: str = "") -> tfs.ModelSpec:

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from gateway.auth.principal import Principal
 from gateway.call import Call
+from gateway.interceptors.interceptor import Interceptor
 
 _BEARER = "bearer "
 
@@ -15,7 +16,7 @@ class Authenticator(Protocol):
         """The credential's owner; Unauthenticated if it is nobody's."""
 
 
-class Authentication:
+class Authentication(Interceptor):
     """Takes the credential from `authorization: Bearer …`, or from `x-api-key`."""
 
     def __init__(self, authenticator: Authenticator) -> None:
@@ -27,11 +28,12 @@ class Authentication:
         bearer = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else None
         call.principal = self._authenticator.authenticate(bearer or call.metadata.get("x-api-key"))
 
-    def on_end(self, call: Call) -> None:
-        """Nothing to undo."""
+    async def on_message(self, call: Call) -> None:
+        """The same again: a credential that is revoked ends the streams that it opened."""
+        await self.on_start(call)
 
 
-class NoAuthentication:
+class NoAuthentication(Interceptor):
     """Lets everybody do everything: for a gateway that something else guards."""
 
     def __init__(self, principal: Principal) -> None:
@@ -40,6 +42,3 @@ class NoAuthentication:
     async def on_start(self, call: Call) -> None:
         """Sets `call.principal`."""
         call.principal = self._principal
-
-    def on_end(self, call: Call) -> None:
-        """Nothing to undo."""

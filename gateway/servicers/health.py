@@ -7,16 +7,17 @@ NAME = "grpc.health.v1.Health"
 
 
 class Health(HealthServicer):
-    """Check and Watch; a service's name is a model's name, the gateway's own service, or empty."""
+    """Check, List and Watch; a service's name is empty, one of the gateway's services, or with `models` a model's."""
 
-    def __init__(self, catalog: Catalog, services: tuple[str, ...]) -> None:
+    def __init__(self, catalog: Catalog, services: tuple[str, ...], *, models: bool = True) -> None:
         super().__init__()
         self._catalog = catalog
         self._services = services
+        self._models = models
 
     async def publish(self) -> None:
         """Tells every watcher what holds now; once the gateway drains that is NOT_SERVING for good."""
-        for name, model in self._catalog.models.items():
+        for name, model in self._catalog.models.items() if self._models else ():
             await self.tell(name, serving=model.backend_up and model.default is not None)
         for service in ("", *self._services):
             await self.tell(service, serving=self._catalog.ready)

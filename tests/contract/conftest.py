@@ -1,4 +1,4 @@
-"""A server of the model `wire`, and TensorFlow Serving's own client for it.
+"""A server of the model `wire`, a gateway in front of it, and TensorFlow Serving's own client for each.
 
 The suite asks the server at TENSORGATE_TFS_ADDRESS (host:port), and over REST at TENSORGATE_TFS_REST_ADDRESS, if these
 are set. It is to serve, as the model `wire` and with default flags, what `python -m tests.contract.models DIRECTORY`
@@ -6,6 +6,7 @@ wrote: for TensorFlow Serving `--model_name=wire --model_base_path=DIRECTORY --r
 embedded server is started.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.auth.keys import KeysFile, create
 from stack.processes import Child, child
 from tests.contract import models
 from tests.contract.client import TIMEOUT, Client
@@ -52,10 +54,28 @@ def embedded(start: Start, base: Path) -> tuple[Child, str]:
 
 
 @pytest.fixture(scope="session")
-def client(request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of the server that is on trial."""
-    address = os.environ.get("TENSORGATE_TFS_ADDRESS") or request.getfixturevalue("embedded")[1]
-    with Client(address) as client:
+def address(request: pytest.FixtureRequest) -> str:
+    """The address of the server that is on trial."""
+    return os.environ.get("TENSORGATE_TFS_ADDRESS") or request.getfixturevalue("embedded")[1]
+
+
+@pytest.fixture(scope="session")
+def gateway(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Address and key of a gateway in front of the server that is on trial."""
+    directory = tmp_path_factory.mktemp("gateway")
+    key, record = create("tester", frozenset({"predict:*"}))
+    KeysFile(keys=[record]).save(directory / "keys.json")
+    command = [sys.executable, "-m", "gateway", "--models=wire", "--listen=127.0.0.1:0", "--http=127.0.0.1:0"]
+    command += [f"--backend.address={address}", f"--auth.keys-file={directory / 'keys.json'}", "--drain.delay=0"]
+    with child("the gateway", command, directory / "log") as process:
+        yield json.loads(process.wait_for('"event": "serving"', TIMEOUT))["grpc"], key
+
+
+@pytest.fixture(scope="session", params=["server", "gateway"])
+def client(address: str, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of the server that is on trial, and one of the gateway: they must not differ."""
+    target = (address, None) if request.param == "server" else request.getfixturevalue("gateway")
+    with Client(*target) as client:
         yield client
 
 
