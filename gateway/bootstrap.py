@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from gateway.auth.keys import KeyRing, KeysFileError
@@ -24,16 +25,19 @@ from gateway.metrics import Metrics
 from gateway.ops import application
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
-from gateway.servicers import health, inference, open_inference, reflection, tf_serving
+from gateway.servicers import health, inference, open_inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
 from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
 from gateway.upstream import BatchLimits, Upstream
+from serving.transport import reflection
 from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
+from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from tensorgate.v1 import inference_service_pb2
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 log = structlog.get_logger("gateway")
@@ -45,6 +49,10 @@ FIRST_LOOK = 0.3
 # The transport takes this many times the largest request, so that one that is too large gets a typed answer; beyond
 # that it is cut off unread.
 OVERSIZE_FACTOR = 4
+# Of every service on the port, for reflection.
+FILES = tuple(
+    module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
+)
 
 
 async def serve(settings: Settings) -> None:
@@ -93,7 +101,11 @@ async def serve(settings: Settings) -> None:
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             partial(add_HealthServicer_to_server, health_servicer),
-            *([partial(reflection.register, services=(*services, health.NAME))] if settings.reflection else []),
+            *(
+                [partial(reflection.register, services=(*services, health.NAME), files=FILES)]
+                if settings.reflection
+                else []
+            ),
         ],
         interceptors=[chain],
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,

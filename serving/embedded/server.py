@@ -26,12 +26,11 @@ from serving.embedded.monitoring import Metrics, metrics_path
 from serving.embedded.rest.api import RestApi, RestOptions
 from serving.embedded.servicers import ModelServicer, PredictionServicer
 from serving.embedded.version import Loader, Servable
+from serving.transport import reflection
 from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
-from serving.transport.reflection import add_reflection
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
-from serving.wire.pool import pool
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
         manager.on_change()
         registrations.append(partial(health_pb2_grpc.add_HealthServicer_to_server, health.servicer))
         services.append(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-    registrations.append(partial(add_reflection, services, pool()))
+    registrations.append(partial(reflection.register, services=services, files=(tfs.DESCRIPTOR, health_pb2.DESCRIPTOR)))
     server = GrpcAioServer(registrations, interceptors=[ErrorInterceptor()], options=flags.grpc_channel_arguments)
     host = f"[{flags.host}]" if ":" in flags.host else flags.host
     port = server.bind(f"{host}:{flags.port}", credentials)

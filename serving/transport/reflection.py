@@ -1,33 +1,50 @@
-"""Reflection of services whose messages live in a private descriptor pool or in the default one."""
+"""Server reflection, of messages in private descriptor pools too: for grpcurl, grpcui and their like."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
+import grpc
 import grpc.aio
-from google.protobuf import descriptor_pool
-from grpc_reflection.v1alpha import reflection
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME
+from grpc_reflection.v1alpha.reflection import aio as reflection_aio
+
+# The messages of both versions are the same but for their package, which does not travel.
+NAMES: Final = (SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
+_OWN_FILE: Any = reflection_pb2.DESCRIPTOR
 
 
-class _Pools:
-    """Looks in one descriptor pool after the other; all methods raise KeyError for what is in none."""
-
-    def __init__(self, *pools: descriptor_pool.DescriptorPool) -> None:
-        self._pools = pools
-
-    def __getattr__(self, method: str) -> Any:
-        return partial(self._find, method)
-
-    def _find(self, method: str, *arguments: Any) -> Any:
-        for pool in self._pools:
-            try:
-                return getattr(pool, method)(*arguments)
-            except KeyError:
-                continue
-        raise KeyError(arguments)
+def register(server: grpc.aio.Server, services: Sequence[str], files: Sequence[Any]) -> None:
+    """Adds reflection, version 1 and its predecessor, over itself and `services`, which are described in `files`."""
+    servicer = reflection_aio.ReflectionServicer((*services, *NAMES), pool=_pool((*files, _OWN_FILE)))
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}) for name in NAMES)
+    )
 
 
-def add_reflection(services: Sequence[str], private: descriptor_pool.DescriptorPool, server: grpc.aio.Server) -> None:
-    """Adds grpc.reflection.v1alpha, which then tells of `services` and itself, by their full names."""
-    pools: Any = _Pools(private, descriptor_pool.Default())
-    reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), server, pool=pools)
+def _pool(files: Sequence[Any]) -> DescriptorPool:
+    """A pool with `files` and what they import: they may lie in several."""
+    pool = DescriptorPool()
+    added: set[str] = set()
+
+    def add(file: FileDescriptor) -> None:
+        if file.name in added:
+            return
+        added.add(file.name)
+        for dependency in file.dependencies:
+            add(dependency)
+        proto = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(proto)
+        pool.Add(proto)
+
+    for file in files:
+        add(file)
+    return pool
