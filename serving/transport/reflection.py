@@ -18,8 +18,8 @@ _OWN_FILE: Any = reflection_pb2.DESCRIPTOR
 
 
 def register(server: grpc.aio.Server, services: Sequence[str], files: Sequence[Any]) -> None:
-    """Adds reflection, version 1 and its predecessor, over itself and `services`, which are described in `files`."""
-    servicer = reflection_aio.ReflectionServicer((*services, *NAMES), pool=_pool((*files, _OWN_FILE)))
+    """Adds reflection, version 1 and its predecessor, over itself and `services`, which `files` describe."""
+    servicer = reflection_aio.ReflectionServicer((*services, SERVICE_NAME), pool=_pool((*files, _OWN_FILE)))
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         reflection_pb2.ServerReflectionRequest.FromString,

@@ -197,7 +197,7 @@ async def reflect(gateway: Gateway, service: str, key: str, *requests: dict[str,
 @pytest.mark.parametrize("version", REFLECTION)
 async def test_reflection(gateway: Gateway, keys: dict[str, str], version: str) -> None:
     """Reflection lists every service and describes each with all that it needs, foreign ones too."""
-    wanted = [*SERVICES, "grpc.health.v1.Health"]
+    wanted = [*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
     listed, *described = await reflect(
         gateway, version, keys["letters"], {"list_services": ""}, *({"file_containing_symbol": name} for name in wanted)
     )

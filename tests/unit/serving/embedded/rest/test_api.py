@@ -331,7 +331,6 @@ async def test_reflection(start: Callable[..., Any]) -> None:
         "tensorflow.serving.PredictionService",
         "tensorflow.serving.ModelService",
         "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
     assert predict.file_descriptor_response.file_descriptor_proto
