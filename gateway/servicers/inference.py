@@ -213,7 +213,10 @@ def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
 
 def _error(error: GatewayError) -> pb.InstanceError:
     answer = pb.InstanceError(
-        code=status.number(status.code(error)), reason=error.reason, message=error.message, field=error.field or ""
+        code=status.number(status.code(error)),
+        reason=error.reason,
+        message=status.bounded(error.message),
+        field=error.field or "",
     )
     if error.retry_after is not None:
         answer.retry_delay.FromMicroseconds(round(error.retry_after * 1e6))
