@@ -32,8 +32,8 @@ def main() -> int:
 
     from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
     from serving.embedded.errors import ServingError  # noqa: PLC0415  # likewise
+    from serving.embedded.servable import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
-    from serving.embedded.version import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.warm_up import load_warm  # noqa: PLC0415  # likewise
     from serving.transport.grpc_aio import AddressTakenError  # noqa: PLC0415  # likewise
 

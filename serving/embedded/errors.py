@@ -13,6 +13,7 @@ ServingError
 ├── SignatureNotFound, SignatureLacksTensor
 ├── UnsupportedMethod
 ├── LabelledVersionUnavailable, ServablesUnavailable: the configuration's
+├── batching.errors: a batch's
 └── ModelError: TensorFlow's own, in loading or running
 """
 

@@ -155,6 +155,22 @@ class Flags:
             "thread, which serves small models fastest",
         ),
     )
+    enable_batching: bool = field(
+        default=False,
+        metadata=_about(
+            "batching", _boolean, "run requests that come together together; every input and output then has rows"
+        ),
+    )
+    batching_parameters_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "batching",
+            _path,
+            "file in protobuf's text format, BatchingParameters: max_batch_size, batch_timeout_micros, "
+            "max_enqueued_batches, num_batch_threads, thread_pool_name, allowed_batch_sizes, "
+            "pad_variable_length_inputs, enable_large_batch_splitting, max_execution_batch_size",
+        ),
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -187,4 +203,6 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
     parsed = Flags(**vars(parser.parse_args(arguments)))
     if not parsed.model_base_path and not parsed.model_config_file:
         parser.error("one of --model_base_path and --model_config_file is required")
+    if parsed.batching_parameters_file and not parsed.enable_batching:
+        parser.error("--batching_parameters_file is set without --enable_batching")
     return parsed

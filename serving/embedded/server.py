@@ -12,6 +12,9 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from serving.embedded.batching.parameters import Parameters
+from serving.embedded.batching.parameters_file import read_parameters
+from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.catalog import Catalog
 from serving.embedded.config import Model
 from serving.embedded.config_file import ConfigFile, read_models
@@ -20,8 +23,9 @@ from serving.embedded.error_interceptor import ErrorInterceptor
 from serving.embedded.flags import Flags
 from serving.embedded.health import Health
 from serving.embedded.manager import Manager
+from serving.embedded.servable import Servable
 from serving.embedded.servicers import ModelServicer, PredictionServicer
-from serving.embedded.version import Loader, Servable
+from serving.embedded.version import Loader
 from serving.transport.grpc_aio import GrpcAioServer
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
 
@@ -30,13 +34,17 @@ logger = logging.getLogger(__name__)
 _DRAIN_SECONDS = 30.0
 
 
-def configured(flags: Flags) -> tuple[list[Model], grpc.ServerCredentials | None]:
-    """What files and flags say of models to begin with, and of TLS; ConfigFileError."""
+def configured(flags: Flags) -> tuple[list[Model], grpc.ServerCredentials | None, Parameters | None]:
+    """What files and flags say of models to begin with, of TLS, and of batching; ConfigFileError."""
     credentials = server_credentials(flags.ssl_config_file) if flags.ssl_config_file else None
+    batching = None
+    if flags.enable_batching:
+        file = flags.batching_parameters_file
+        batching = read_parameters(file) if file else Parameters(thread_pool_name="model_server_batch_threads")
     if flags.model_config_file:
-        return read_models(flags.model_config_file), credentials
+        return read_models(flags.model_config_file), credentials, batching
     assert flags.model_base_path
-    return [Model(flags.model_name, flags.model_base_path)], credentials
+    return [Model(flags.model_name, flags.model_base_path)], credentials, batching
 
 
 async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
@@ -45,9 +53,12 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
     The port opens once each model's versions are loaded, have failed to load, or are found missing. Raises
     AddressTakenError, ConfigFileError or, for a label of a version that is not there, LabelledVersionUnavailable.
     """
-    models, credentials = configured(flags)
+    models, credentials, batching = configured(flags)
     loader = Loader(load, flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
-    manager = Manager(loader, ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call"))
+    scheduler = None
+    if batching:
+        scheduler = Scheduler(batching, ThreadPoolExecutor(batching.num_batch_threads, batching.thread_pool_name))
+    manager = Manager(loader, ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call"), scheduler)
     catalog = Catalog(manager, unavailable_labels=flags.allow_version_labels_for_unavailable_models)
     catalog.adopt(models)
     polls = [(catalog.poll, flags.file_system_poll_wait_seconds)]

@@ -74,6 +74,8 @@ def element_type(code: int) -> ElementType:
 
 def element_type_of(array: Array) -> ElementType:
     """The element type of a numpy array; str and bytes arrays are strings. TensorError if there is none."""
+    if (known := _BY_NUMPY.get(array.dtype)) is not None:
+        return known
     if array.dtype.kind in "SU":
         return _BY_CODE[tf.DT_STRING]
     try:

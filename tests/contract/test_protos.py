@@ -21,8 +21,8 @@ def nested(message: Any) -> Iterator[Any]:
         yield from nested(inner)
 
 
-# tensorflow-serving-api has no class for this one.
-UNPUBLISHED = {"tensorflow.serving.SSLConfig"}
+# tensorflow-serving-api has no class for these.
+UNPUBLISHED = {"tensorflow.serving.BatchingParameters", "tensorflow.serving.SSLConfig"}
 MESSAGES = [
     inner
     for file in OURS

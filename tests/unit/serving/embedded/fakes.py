@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.embedded.errors import SignatureNotFound
+from serving.embedded.servable import Call
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire.codec import Array
 
@@ -40,17 +41,20 @@ class FakeServable:
         self.running = 0
         self.closed = False
 
-    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """See Servable.run."""
+    def prepare(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Call:
+        """See Servable.prepare."""
         if signature == "broken":
             raise ZeroDivisionError("secret")
         if signature != "serving_default":
             raise SignatureNotFound(signature)
+        return Call(signature, [inputs["x"]], ["y"], self._execute)
+
+    def _execute(self, arguments: Sequence[Array]) -> list[Array]:
         self.running += 1
         assert self.gate.wait(TIMEOUT)
         assert not self.closed
         self.running -= 1
-        return {"y": inputs["x"] + np.float32(1)}
+        return [arguments[0] + np.float32(1)]
 
     def close(self) -> None:
         """See Servable.close."""
