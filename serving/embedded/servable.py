@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire.codec import Array
@@ -13,8 +13,7 @@ Execute: TypeAlias = Callable[[Sequence[Array]], list[Array]]
 """The outputs for arguments, each in its order; ServingError if they cannot be computed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call of one signature that was checked: `execute` it with `arguments`, and get `outputs`, which are aliases."""
 
     key: Hashable

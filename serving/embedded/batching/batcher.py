@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.embedded.batching.errors import NoBatchInput, ScalarBatchInput, UnequalBatchInputs
 from serving.embedded.batching.execution import Outcome, Rows, execute_batch
-from serving.embedded.batching.queue import CallLater, Queue
+from serving.embedded.batching.queue import CallLater, Queue, Task
 from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.servable import Call, Execute, Servable
 from serving.wire.codec import Array
@@ -36,8 +36,9 @@ class Batcher:
         """
         count = _rows(call.arguments)
         queue = self._queues.get(call.key) or self._new_queue(call)
-        tasks = queue.put(call, count)
+        tasks: list[Task] = []
         try:
+            tasks = queue.put(call, count)
             parts = [await tasks[0].answer] if len(tasks) == 1 else await asyncio.gather(*(t.answer for t in tasks))
         except BaseException:
             for task in tasks:
@@ -77,9 +78,10 @@ def _rows(arguments: Sequence[Array]) -> int:
     """The first dimension, which all arguments must share (batching_util.h)."""
     if not arguments:
         raise NoBatchInput
-    if not all(argument.ndim for argument in arguments):
-        raise ScalarBatchInput
-    count = len(arguments[0])
-    if any(len(argument) != count for argument in arguments):
-        raise UnequalBatchInputs
+    count = len(arguments[0]) if arguments[0].ndim else 0
+    for argument in arguments:
+        if not argument.ndim:
+            raise ScalarBatchInput
+        if len(argument) != count:
+            raise UnequalBatchInputs
     return count

@@ -1,8 +1,7 @@
 """A batch on its thread: requests' arguments are joined, run once, and the outputs are cut apart again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,12 +12,11 @@ from serving.embedded.servable import Execute
 from serving.wire.codec import MAX_TENSOR_BYTES, Array
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of one request in a batch: arguments that all have `count` as their first dimension."""
+class Rows(NamedTuple):
+    """The rows of one request in a batch: arguments that all have `size` as their first dimension."""
 
     arguments: Sequence[Array]
-    count: int
+    size: int
 
 
 Outcome: TypeAlias = list[Array] | ServingError
@@ -38,7 +36,7 @@ def execute_batch(execute: Execute, requests: Sequence[Rows], parameters: Parame
 
 
 def _together(execute: Execute, requests: Sequence[Rows], parameters: Parameters) -> Sequence[list[Array]]:
-    count = sum(request.count for request in requests)
+    count = sum(request.size for request in requests)
     padding = parameters.padded(count) - count if count else 0
     if len(requests) == 1 and not padding:
         arguments = requests[0].arguments
@@ -55,7 +53,7 @@ def _together(execute: Execute, requests: Sequence[Rows], parameters: Parameters
         return [[output[:count] for output in outputs]]
     answers, start = [], 0
     for request in requests:
-        end = start + request.count
+        end = start + request.size
         answers.append([output[start:end] for output in outputs])
         start = end
     return answers

@@ -33,7 +33,7 @@ class Batch:
     """Tasks that will run together."""
 
     kind: Hashable
-    """What must be equal for a task to join: types and, unless they may be made equal, shapes of its rows."""
+    """What must be equal for a task to join: the shapes of its rows or, if they may be made equal, their ranks."""
     tasks: list[Task] = field(default_factory=list)
     size: int = 0
     """Rows."""
@@ -44,12 +44,15 @@ class Batch:
     def add(self, task: Task) -> None:
         """Takes a task in."""
         self.tasks.append(task)
-        self.size += task.rows.count
+        self.size += task.rows.size
         task.batch = self
 
 
 class Queue:
-    """Forms batches, which `start` runs; `on_due` hears of each that may leave. `call_later` is the event loop's."""
+    """Forms batches, which `start` runs; `on_due` hears of each that may leave, and of each task that joins one.
+
+    `call_later` is the event loop's.
+    """
 
     def __init__(
         self, parameters: Parameters, start: Start, on_due: Callable[["Queue"], None], call_later: CallLater
@@ -66,6 +69,11 @@ class Queue:
     def empty(self) -> bool:
         """Whether nothing waits."""
         return not self._batches
+
+    @property
+    def full(self) -> bool:
+        """Whether a batch waits that no further task can join."""
+        return len(self._batches) > len(self._open)
 
     def put(self, call: Call, count: int) -> list[Task]:
         """Enqueues a call of `count` rows as one task, or several if it is split.
@@ -108,7 +116,7 @@ class Queue:
             return
         task.batch = None
         batch.tasks.remove(task)
-        batch.size -= task.rows.count
+        batch.size -= task.rows.size
         if not batch.tasks:
             self._batches.remove(batch)
             self._forget(batch)
@@ -131,15 +139,16 @@ class Queue:
             self._let_go(batch)
 
     def _kind(self, call: Call) -> Hashable:
+        # Types are the signature's, and so equal.
         if self._parameters.pad_variable_length_inputs:
             # What is empty has nothing to be filled up with.
-            return tuple((array.dtype, array.ndim, 0 in array.shape[1:]) for array in call.arguments)
-        return tuple((array.dtype, array.shape[1:]) for array in call.arguments)
+            return tuple([(array.ndim, 0 in array.shape[1:]) for array in call.arguments])
+        return tuple([array.shape[1:] for array in call.arguments])
 
     def _add(self, task: Task, kind: Hashable) -> None:
         limit = self._parameters.execution_limit
         batch = self._open.get(kind)
-        if batch and batch.size + task.rows.count > limit:
+        if batch and batch.size + task.rows.size > limit:
             del self._open[kind]
             self._let_go(batch)
             batch = None
@@ -151,13 +160,12 @@ class Queue:
         batch.add(task)
         if batch.size >= limit:
             del self._open[kind]
-        if batch.timer is None or batch.size >= limit:
+        if batch.timer is None or batch.size >= limit or batch.due:
             self._let_go(batch)
 
     def _let_go(self, batch: Batch) -> None:
-        if not batch.due:
-            batch.due = True
-            self._on_due(self)
+        batch.due = True
+        self._on_due(self)
 
     def _forget(self, batch: Batch) -> None:
         if self._open.get(batch.kind) is batch:
