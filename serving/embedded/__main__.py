@@ -56,7 +56,7 @@ def main() -> int:
     if flags.enable_model_warmup:
         load = partial(load_warm, load=load, records=saved_model.records)
     try:
-        asyncio.run(serve(flags, load))
+        asyncio.run(serve(flags, load, saved_model.RecordFile))
     except (AddressTakenError, ConfigFileError, ServingError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1

@@ -67,6 +67,24 @@ def records(file: Path) -> Iterator[bytes]:
         yield from v1.io.tf_record_iterator(str(file))
 
 
+class RecordFile:
+    """A TFRecord file that is being written; raises ModelError if it cannot be."""
+
+    def __init__(self, file: Path) -> None:
+        with _tensorflow_errors():
+            self._writer = tf.io.TFRecordWriter(str(file))
+
+    def write(self, record: bytes) -> None:
+        """Appends a record."""
+        with _tensorflow_errors():
+            self._writer.write(record)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        with _tensorflow_errors():
+            self._writer.close()
+
+
 class SavedModel:
     """A loaded model: a Servable."""
 

@@ -23,6 +23,7 @@ from serving.embedded.error_interceptor import ErrorInterceptor
 from serving.embedded.flags import Flags
 from serving.embedded.health import Health
 from serving.embedded.manager import Manager
+from serving.embedded.request_log import OpenWriter, RequestLogs
 from serving.embedded.servable import Servable
 from serving.embedded.servicers import ModelServicer, PredictionServicer
 from serving.embedded.version import Loader
@@ -47,8 +48,8 @@ def configured(flags: Flags) -> tuple[list[Model], grpc.ServerCredentials | None
     return [Model(flags.model_name, flags.model_base_path)], credentials, batching
 
 
-async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
-    """Serves until SIGTERM or SIGINT, then lets running calls finish.
+async def serve(flags: Flags, load: Callable[[Path], Servable], open_writer: OpenWriter) -> None:
+    """Serves until SIGTERM or SIGINT, then lets running calls finish. `open_writer` writes the logs of requests.
 
     The port opens once each model's versions are loaded, have failed to load, or are found missing. Raises
     AddressTakenError, ConfigFileError or, for a label of a version that is not there, LabelledVersionUnavailable.
@@ -59,7 +60,10 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
     if batching:
         scheduler = Scheduler(batching, ThreadPoolExecutor(batching.num_batch_threads, batching.thread_pool_name))
     manager = Manager(loader, ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call"), scheduler)
-    catalog = Catalog(manager, unavailable_labels=flags.allow_version_labels_for_unavailable_models)
+    logs = RequestLogs(open_writer)
+    catalog = Catalog(
+        manager, unavailable_labels=flags.allow_version_labels_for_unavailable_models, on_adopt=logs.adopt
+    )
     catalog.adopt(models)
     polls = [(catalog.poll, flags.file_system_poll_wait_seconds)]
     if flags.model_config_file:
@@ -68,7 +72,7 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
 
     await catalog.poll()
     await manager.attempted()
-    prediction = PredictionServicer(manager, catalog, typed=not flags.enable_serialization_as_tensor_content)
+    prediction = PredictionServicer(manager, catalog, logs, typed=not flags.enable_serialization_as_tensor_content)
     health = Health()
     registrations = [
         partial(tfs_grpc.add_PredictionServiceServicer_to_server, prediction),
@@ -95,6 +99,7 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
         task.cancel()
     await health.drain()
     await server.stop(_DRAIN_SECONDS)
+    await asyncio.to_thread(logs.close)
 
 
 async def _repeat(action: Callable[[], Awaitable[None]], seconds: int) -> None:

@@ -18,6 +18,7 @@ from serving.embedded.errors import (
     UnknownMetadataField,
 )
 from serving.embedded.manager import Manager
+from serving.embedded.request_log import RequestLogs
 from serving.embedded.servable import Inference, Servable
 from serving.embedded.version import Version
 from serving.wire import tensorflow_serving_pb2 as tfs
@@ -35,30 +36,28 @@ Response = TypeVar("Response", bound=Message)
 class PredictionServicer(tfs_grpc.PredictionServiceServicer):
     """PredictionService; `typed` answers in TensorProto's typed fields (float_val, …) rather than in tensor_content."""
 
-    def __init__(self, manager: Manager, catalog: Catalog, *, typed: bool) -> None:
+    def __init__(self, manager: Manager, catalog: Catalog, logs: RequestLogs, *, typed: bool) -> None:
         self._manager = manager
         self._catalog = catalog
+        self._logs = logs
         self._predict = partial(inference.predict, typed=typed)
 
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
         """Runs one signature of a model over tensors."""
-        version = self._find(_spec(request))
-        return await self._infer(version, self._predict, request)
+        return await self._infer(_spec(request), self._predict, request)
 
     async def Classify(self, request: tfs.ClassificationRequest, context: Any) -> tfs.ClassificationResponse:
         """Classifies tf.Examples."""
-        version = self._find(_spec(request))
-        return await self._infer(version, inference.classify, request)
+        return await self._infer(_spec(request), inference.classify, request)
 
     async def Regress(self, request: tfs.RegressionRequest, context: Any) -> tfs.RegressionResponse:
         """Gives a value for each tf.Example."""
-        version = self._find(_spec(request))
-        return await self._infer(version, inference.regress, request)
+        return await self._infer(_spec(request), inference.regress, request)
 
     async def MultiInference(self, request: tfs.MultiInferenceRequest, context: Any) -> tfs.MultiInferenceResponse:
         """Runs several signatures of a model over the same tf.Examples; the first task says which version."""
-        version = self._find(request.tasks[0].model_spec if request.tasks else tfs.ModelSpec())
-        return await self._infer(version, inference.infer, request)
+        spec = request.tasks[0].model_spec if request.tasks else tfs.ModelSpec()
+        return await self._infer(spec, inference.infer, request)
 
     async def GetModelMetadata(
         self, request: tfs.GetModelMetadataRequest, context: Any
@@ -76,11 +75,14 @@ class PredictionServicer(tfs_grpc.PredictionServiceServicer):
         return response
 
     async def _infer(
-        self, version: Version, method: Callable[[Servable, int, Request], Inference[Response]], request: Request
+        self, spec: tfs.ModelSpec, method: Callable[[Servable, int, Request], Inference[Response]], request: Request
     ) -> Response:
-        return await self._manager.infer(
+        version = self._find(spec)
+        response = await self._manager.infer(
             version, lambda servable: method(servable, version.number, request), large=request.ByteSize() > _LARGE
         )
+        self._logs.offer(spec, version.number, request, response)
+        return response
 
     def _find(self, spec: tfs.ModelSpec) -> Version:
         if not spec.name:

@@ -39,6 +39,7 @@ class FakeServable:
         self.gate = threading.Event()
         self.gate.set()
         self.running = 0
+        self.shapes: list[tuple[int, ...]] = []
         self.closed = False
 
     def prepare(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Call:
@@ -51,6 +52,7 @@ class FakeServable:
 
     def _execute(self, arguments: Sequence[Array]) -> list[Array]:
         self.running += 1
+        self.shapes.append(arguments[0].shape)
         assert self.gate.wait(TIMEOUT)
         assert not self.closed
         self.running -= 1
@@ -80,3 +82,28 @@ class FakeLoader:
             raise self.failures[version].pop(0)
         self.servables[version] = FakeServable()
         return self.servables[version]
+
+
+class FakeRecordFile:
+    """A file of records that are each behind their length."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+
+    def write(self, record: bytes) -> None:
+        """See RecordWriter.write."""
+        self._file.write(len(record).to_bytes(4, "big") + record)
+
+    def close(self) -> None:
+        """See RecordWriter.close."""
+        self._file.close()
+
+    @staticmethod
+    def records(path: Path) -> list[bytes]:
+        """What was written to `path`."""
+        content, records = path.read_bytes(), []
+        while content:
+            end = 4 + int.from_bytes(content[:4], "big")
+            records.append(content[4:end])
+            content = content[end:]
+        return records
