@@ -166,3 +166,37 @@ def test_close(directory: Path) -> None:
     assert graphs() > before
     model.close()
     assert graphs() == before
+
+
+class Heavy(tf.Module):
+    """Four megabytes of weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = tf.Variable(tf.ones((1024, 1024)))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 1024), tf.float32)])
+    def multiply(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Gives x · weights."""
+        return {"y": x @ self.weights}
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_memory(tmp_path: Path) -> None:
+    """After 50 models one after another the process is not larger than after a few."""
+    module = Heavy()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.multiply)
+    sizes = []
+    for _ in range(50):
+        model = load(tmp_path / "1")
+        model.prepare("serving_default", {"x": np.ones((1, 1024), np.float32)}, []).run()
+        model.close()
+        sizes.append(resident())
+    # Eight models' weights; each that stayed would be one more.
+    assert sizes[-1] - sizes[9] < 32 << 20
