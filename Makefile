@@ -52,6 +52,7 @@ terraform-check: ## Validate and test the Terraform modules.
 
 bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client).
 	@$(BIN)/python -m loadtest.bench
+	@$(BIN)/python -m loadtest.bench.embedded
 
 format: $(READY) ## Format the sources.
 	$(BIN)/ruff format .
