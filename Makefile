@@ -61,6 +61,7 @@ loadtest-smoke: $(READY) ## A load of half a minute that must hold loadtest/thre
 
 bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client).
 	@$(BIN)/python -m loadtest.bench
+	@$(BIN)/python -m loadtest.bench.embedded
 
 format: $(READY) ## Format the sources.
 	$(BIN)/ruff format .

@@ -33,8 +33,8 @@ def main() -> int:
 
     from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
     from serving.embedded.errors import ServingError  # noqa: PLC0415  # likewise
+    from serving.embedded.servable import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
-    from serving.embedded.version import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.warm_up import load_warm  # noqa: PLC0415  # likewise
     from serving.transport.grpc_aio import AddressTakenError  # noqa: PLC0415  # likewise
 
@@ -58,7 +58,7 @@ def main() -> int:
     if flags.enable_model_warmup:
         load = partial(load_warm, load=load, records=saved_model.records)
     try:
-        asyncio.run(serve(flags, load))
+        asyncio.run(serve(flags, load, saved_model.RecordFile))
     except (AddressTakenError, ConfigFileError, ServingError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from serving.embedded.config import Model
 from serving.embedded.errors import LabelledVersionUnavailable, ServableNotFound, ServablesUnavailable, UnknownLabel
@@ -17,12 +17,19 @@ class Catalog:
     """Tells the manager which versions of which models to have; belongs to the manager's event loop.
 
     A label may only be given to a version that is AVAILABLE, or with `unavailable_labels` to any, unless the label is
-    another version's now (server_core.cc).
+    another version's now (server_core.cc). `on_adopt` hears of the models of each configuration.
     """
 
-    def __init__(self, manager: Manager, *, unavailable_labels: bool = False) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        *,
+        unavailable_labels: bool = False,
+        on_adopt: Callable[[Sequence[Model]], None] = lambda _: None,
+    ) -> None:
         self._manager = manager
         self._unavailable_labels = unavailable_labels
+        self._on_adopt = on_adopt
         self._sources: dict[str, Source] = {}
         self._labels: dict[str, Mapping[str, int]] = {}
 
@@ -40,6 +47,7 @@ class Catalog:
         self._labels = {model.name: model.labels for model in models}
         for name in gone:
             self._manager.want(name, {})
+        self._on_adopt(models)
         self._manager.on_change()
 
     async def poll(self) -> None:

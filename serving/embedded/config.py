@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from serving.embedded.errors import InvalidArgument
+from serving.embedded.errors import InvalidArgument, UnknownLogCollector
 from serving.wire import tensorflow_serving_pb2 as tfs
 
 _PLATFORM = "tensorflow"
+_LOG_COLLECTORS = ("", "file")
 
 
 class Policy(Protocol):
@@ -55,6 +56,15 @@ class Specific:
 
 
 @dataclass(frozen=True)
+class Logging:
+    """Where a sample of a model's requests is logged: files whose absolute paths begin with `filename_prefix`."""
+
+    filename_prefix: str
+    sampling_rate: float
+    """From 0, none, to 1, all."""
+
+
+@dataclass(frozen=True)
 class Model:
     """A model to serve; `labels` are names for versions."""
 
@@ -62,6 +72,7 @@ class Model:
     base_path: Path
     policy: Policy = Latest()
     labels: Mapping[str, int] = field(default_factory=dict)
+    logging: Logging | None = None
 
 
 def models_of(config: tfs.ModelServerConfig) -> list[Model]:
@@ -78,7 +89,13 @@ def models_of(config: tfs.ModelServerConfig) -> list[Model]:
         names.add(entry.name)
         _check(entry)
     return [
-        Model(entry.name, Path(entry.base_path), _policy(entry.model_version_policy), dict(entry.version_labels))
+        Model(
+            entry.name,
+            Path(entry.base_path),
+            _policy(entry.model_version_policy),
+            dict(entry.version_labels),
+            _logging(entry) if entry.HasField("logging_config") else None,
+        )
         for entry in config.model_config_list.config
     ]
 
@@ -107,3 +124,16 @@ def _policy(policy: tfs.FileSystemStoragePathSourceConfig.ServableVersionPolicy)
             return Specific(frozenset(policy.specific.versions))
         case _:
             return Latest(max(policy.latest.num_versions, 1))
+
+
+def _logging(entry: tfs.ModelConfig) -> Logging:
+    collector, rate = entry.logging_config.log_collector_config, entry.logging_config.sampling_config.sampling_rate
+    if collector.type not in _LOG_COLLECTORS:
+        raise UnknownLogCollector(collector.type)
+    if not Path(collector.filename_prefix).is_absolute():
+        raise InvalidArgument(
+            f"the log of model {entry.name} needs an absolute filename_prefix; got {collector.filename_prefix!r}"
+        )
+    if not 0 <= rate <= 1:
+        raise InvalidArgument(f"the log of model {entry.name} needs a sampling_rate from 0 to 1; got {rate}")
+    return Logging(collector.filename_prefix, rate)

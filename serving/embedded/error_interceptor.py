@@ -23,17 +23,25 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     Requests are parsed here, so that bytes which are no message are the caller's error and not the server's.
     """
 
+    def __init__(self) -> None:
+        # A method's handler is always the same, and wrapped once: a call costs nothing to look up.
+        self._wrapped: dict[str, Handler] = {}
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         """Wraps the method that is called, if there is one."""
+        name = handler_call_details.method
+        if name in self._wrapped:
+            return self._wrapped[name]
         handler = await continuation(handler_call_details)
         # Only health and reflection stream, and they answer for themselves.
         if handler is None or handler.response_streaming:
             return handler
-        return _wrapped(handler, handler_call_details.method)
+        self._wrapped[name] = _wrapped(handler, name)
+        return self._wrapped[name]
 
 
 def _wrapped(handler: Any, name: str) -> Handler:

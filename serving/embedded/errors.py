@@ -9,10 +9,11 @@ ServingError
 │   ├── MissingTaskModel, SeveralModels, RepeatedSignature, RequestedSignatureNotFound, SeveralInputs
 │   └── NoMetadataField, UnknownMetadataField
 ├── NotFound
-│   └── ServableNotFound, NoVersions, VersionNotFound
+│   └── ServableNotFound, NoVersions, VersionNotFound, UnknownLogCollector
 ├── SignatureNotFound, SignatureLacksTensor
 ├── UnsupportedMethod
 ├── LabelledVersionUnavailable, ServablesUnavailable: the configuration's
+├── batching.errors: a batch's
 └── ModelError: TensorFlow's own, in loading or running
 """
 
@@ -88,6 +89,13 @@ class VersionNotFound(NotFound):
 
     def __init__(self, name: str, version: int) -> None:
         super().__init__(f"Could not find version {version} of model {name}")
+
+
+class UnknownLogCollector(NotFound):
+    """A model's requests are to be logged in a way that there is not."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"Cannot find LogCollector::Factory for type: {kind}")
 
 
 class SignatureNotFound(ServingError):

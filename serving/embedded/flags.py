@@ -186,6 +186,22 @@ class Flags:
             "thread, which serves small models fastest",
         ),
     )
+    enable_batching: bool = field(
+        default=False,
+        metadata=_about(
+            "batching", _boolean, "run requests that come together together; every input and output then has rows"
+        ),
+    )
+    batching_parameters_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "batching",
+            _path,
+            "file in protobuf's text format, BatchingParameters: max_batch_size, batch_timeout_micros, "
+            "max_enqueued_batches, num_batch_threads, thread_pool_name, allowed_batch_sizes, "
+            "pad_variable_length_inputs, enable_large_batch_splitting, max_execution_batch_size",
+        ),
+    )
     version: bool = field(default=False, metadata=_about("other", _boolean, "print the versions and end"))
 
 
@@ -230,6 +246,8 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
         parser.error("one of --model_base_path and --model_config_file is required")
     if parsed.monitoring_config_file and parsed.rest_api_port is None:
         parser.error("--monitoring_config_file needs --rest_api_port: metrics are served there")
+    if parsed.batching_parameters_file and not parsed.enable_batching:
+        parser.error("--batching_parameters_file is set without --enable_batching")
     return parsed
 
 

@@ -1,6 +1,6 @@
 """Requests answered by a loaded model: Predict, Classify, Regress and MultiInference, apart from any transport.
 
-Each takes the model, the version's number and the request, and raises a ServingError.
+Each takes the model, the version's number and the request, and raises a ServingError; see Inference for who runs it.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from serving.embedded.errors import (
     UnparsableTensor,
     UnsupportedMethod,
 )
-from serving.embedded.version import Servable
+from serving.embedded.servable import Inference, Servable
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array, TensorError, fill_proto, to_numpy
@@ -29,48 +29,56 @@ _REGRESS = "tensorflow/serving/regress"
 
 def resolved(spec: tfs.ModelSpec, number: int, *, signature: bool = True) -> tfs.ModelSpec:
     """The model_spec of an answer: the version, and the signature where there is one, that the request's came to."""
-    answer = tfs.ModelSpec(name=spec.name, signature_name=_signature(spec) if signature else "")
-    answer.version.value = number
+    answer = tfs.ModelSpec()
+    _resolve(answer, spec, number)
+    if not signature:
+        answer.ClearField("signature_name")
     return answer
 
 
-def predict(servable: Servable, number: int, request: tfs.PredictRequest, *, typed: bool) -> tfs.PredictResponse:
+def predict(
+    servable: Servable, number: int, request: tfs.PredictRequest, *, typed: bool
+) -> Inference[tfs.PredictResponse]:
     """One signature of the model over tensors; `typed` answers in float_val and its like, not in tensor_content."""
     inputs = {alias: _tensor(alias, proto) for alias, proto in request.inputs.items()}
-    outputs = servable.run(_signature(request.model_spec), inputs, request.output_filter)
-    response = tfs.PredictResponse(model_spec=resolved(request.model_spec, number))
+    outputs = yield servable.prepare(_signature(request.model_spec), inputs, request.output_filter)
+    # Filled in place: a message that is handed over is copied.
+    response = tfs.PredictResponse()
+    _resolve(response.model_spec, request.model_spec, number)
     for alias, array in outputs.items():
         fill_proto(response.outputs[alias], array, typed=typed)
     return response
 
 
-def classify(servable: Servable, number: int, request: tfs.ClassificationRequest) -> tfs.ClassificationResponse:
+def classify(
+    servable: Servable, number: int, request: tfs.ClassificationRequest
+) -> Inference[tfs.ClassificationResponse]:
     """The classes of each example."""
     outputs = examples.classification_outputs(_definition(servable, request.model_spec))
     inputs = examples.serialised(request.input)
-    values = servable.run(_signature(request.model_spec), {examples.INPUTS: inputs}, outputs)
+    values = yield servable.prepare(_signature(request.model_spec), {examples.INPUTS: inputs}, outputs)
     return tfs.ClassificationResponse(
         model_spec=resolved(request.model_spec, number), result=examples.classification(values, len(inputs))
     )
 
 
-def regress(servable: Servable, number: int, request: tfs.RegressionRequest) -> tfs.RegressionResponse:
+def regress(servable: Servable, number: int, request: tfs.RegressionRequest) -> Inference[tfs.RegressionResponse]:
     """The value of each example."""
     outputs = examples.regression_outputs(_definition(servable, request.model_spec))
     inputs = examples.serialised(request.input)
-    values = servable.run(_signature(request.model_spec), {examples.INPUTS: inputs}, outputs)
+    values = yield servable.prepare(_signature(request.model_spec), {examples.INPUTS: inputs}, outputs)
     return tfs.RegressionResponse(
         model_spec=resolved(request.model_spec, number), result=examples.regression(values, len(inputs))
     )
 
 
-def infer(servable: Servable, number: int, request: tfs.MultiInferenceRequest) -> tfs.MultiInferenceResponse:
+def infer(servable: Servable, number: int, request: tfs.MultiInferenceRequest) -> Inference[tfs.MultiInferenceResponse]:
     """Classifications and regressions of the same examples, a result for each task, in order."""
     tasks = list(_tasks(servable, request))
     inputs = examples.serialised(request.input)
     response = tfs.MultiInferenceResponse()
     for task in tasks:
-        values = servable.run(task.signature, {examples.INPUTS: inputs}, task.outputs)
+        values = yield servable.prepare(task.signature, {examples.INPUTS: inputs}, task.outputs)
         result = response.results.add(model_spec=resolved(task.spec, number))
         if task.method == _CLASSIFY:
             result.classification_result.CopyFrom(examples.classification(values, len(inputs)))
@@ -111,6 +119,12 @@ def _tasks(servable: Servable, request: tfs.MultiInferenceRequest) -> Iterator[_
         if len(tensors) > 1:
             raise SeveralInputs
         yield _Task(spec, task.method_name, signature, outputs)
+
+
+def _resolve(answer: tfs.ModelSpec, spec: tfs.ModelSpec, number: int) -> None:
+    answer.name = spec.name
+    answer.version.value = number
+    answer.signature_name = _signature(spec)
 
 
 def _signature(spec: tfs.ModelSpec) -> str:

@@ -7,8 +7,10 @@ from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
+from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.errors import NoVersions, ServableNotFound, VersionNotFound
-from serving.embedded.version import Loader, Result, Servable, State, Version
+from serving.embedded.servable import Inference, Result, Servable
+from serving.embedded.version import Loader, State, Version
 
 
 class Manager:
@@ -16,14 +18,15 @@ class Manager:
 
     A version that is no longer wanted goes once a wanted one is AVAILABLE, or at once if none is wanted; wanted again
     it is loaded anew once it is gone. One that failed is tried again only if it was not wanted in between. Calls run
-    on `workers`.
+    on `workers`, or in batches if there is a `scheduler`.
     """
 
-    def __init__(self, loader: Loader, workers: Executor) -> None:
+    def __init__(self, loader: Loader, workers: Executor, scheduler: Scheduler | None = None) -> None:
         self.on_change: Callable[[], None] = lambda: None
         """Hears when a version becomes AVAILABLE or ceases to be, and when other versions or models are wanted."""
         self._loader = loader
         self._workers = workers
+        self._scheduler = scheduler
         self._versions: defaultdict[str, dict[int, Version]] = defaultdict(dict)
         self._available: dict[str, dict[int, Version]] = {}
         self._wanted: dict[str, frozenset[int]] = {}
@@ -35,7 +38,7 @@ class Manager:
         for number, path in versions.items():
             known = self._versions[name].get(number)
             if known is None or known.retired:
-                version = self._versions[name][number] = Version(name, number, path)
+                version = self._versions[name][number] = Version(name, number, path, self._scheduler)
                 life = asyncio.create_task(self._live(name, version, self._lives.get(known) if known else None))
                 self._lives[version] = life
                 life.add_done_callback(partial(self._forget, version))
@@ -62,9 +65,11 @@ class Manager:
         """The models and versions that are AVAILABLE."""
         return ((name, number) for name, versions in self._available.items() for number in versions)
 
-    async def run(self, version: Version, work: Callable[[Servable], Result]) -> Result:
-        """What `work` makes of a version's model, on a worker; the model is not closed before that is done."""
-        return await asyncio.wrap_future(version.submit(self._workers, work))
+    async def infer(
+        self, version: Version, method: Callable[[Servable], Inference[Result]], *, large: bool = False
+    ) -> Result:
+        """The result of a `method` of a version's model; the model is not closed before that is done."""
+        return await version.infer(self._workers, method, large=large)
 
     def statuses(self, name: str, number: int | None) -> list[Version]:
         """All versions of a model that there ever were, or only `number`; raises NoVersions or VersionNotFound."""

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from serving.embedded.errors import (
     UnknownOutput,
     WrongType,
 )
+from serving.embedded.servable import Call, Execute
 from serving.wire.codec import Array, element_type_of, to_numpy
 from serving.wire.tensorflow_pb2 import DataType, SignatureDef
 
@@ -29,6 +30,7 @@ v1 = tf.compat.v1
 
 # TensorFlow's codes are gRPC's.
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_TENSORFLOW_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 # Many outputs can be selected in very many ways, and each callable keeps memory.
 _MAX_CALLABLES = 64
 
@@ -65,25 +67,44 @@ def records(file: Path) -> Iterator[bytes]:
         yield from v1.io.tf_record_iterator(str(file))
 
 
+class RecordFile:
+    """A TFRecord file that is being written; raises ModelError if it cannot be."""
+
+    def __init__(self, file: Path) -> None:
+        with _tensorflow_errors():
+            self._writer = tf.io.TFRecordWriter(str(file))
+
+    def write(self, record: bytes) -> None:
+        """Appends a record."""
+        with _tensorflow_errors():
+            self._writer.write(record)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        with _tensorflow_errors():
+            self._writer.close()
+
+
 class SavedModel:
     """A loaded model: a Servable."""
 
     def __init__(self, session: Any, signatures: Mapping[str, SignatureDef]) -> None:
         self.signatures = signatures
         self._session = session
-        self._runners = {key: _Runner(session, definition) for key, definition in signatures.items()}
+        self._runners = {key: _Runner(session, key, definition) for key, definition in signatures.items()}
 
-    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """The `outputs` (all if empty) of a signature for `inputs`, by alias.
+    def prepare(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Call:
+        """A call of a signature for `outputs` (all if empty).
 
         Shapes are TensorFlow's to judge, so that one that merely fits, as (1,) for (None, 1), is served as TFS does.
-        Raises SignatureNotFound, what is wrong with inputs or outputs, or ModelError with TensorFlow's code and text.
+        Raises SignatureNotFound or what is wrong with inputs or outputs; to run it, ModelError with TensorFlow's code
+        and text.
         """
         try:
             runner = self._runners[signature]
         except KeyError:
             raise SignatureNotFound(signature) from None
-        return runner.run(inputs, outputs)
+        return runner.prepare(inputs, outputs)
 
     def close(self) -> None:
         """Closes the session and frees its memory."""
@@ -97,37 +118,41 @@ class SavedModel:
 class _Runner:
     """Checks a call of one signature as TFS does (predict_util.cc) and runs it."""
 
-    def __init__(self, session: Any, signature: SignatureDef) -> None:
+    def __init__(self, session: Any, key: str, signature: SignatureDef) -> None:
+        self._key = key
         # TFS counts the tensors that are fed in the order of their names in the graph.
         self._inputs = dict(sorted(signature.inputs.items(), key=lambda item: item[1].name))
+        self._types = [info.dtype for info in self._inputs.values()]
         self._outputs = {alias: info.name for alias, info in sorted(signature.outputs.items())}
         self._defaults = {alias: to_numpy(proto) for alias, proto in signature.defaults.items()}
         feeds = [info.name for info in self._inputs.values()]
 
         @lru_cache(_MAX_CALLABLES)
-        def callable_for(fetches: tuple[str, ...]) -> Callable[..., list[Any]]:
+        def execute_for(fetches: tuple[str, ...]) -> Execute:
             # Private, but what TFS does: Session.run and make_callable refuse shapes that TFS leaves to the graph, and
             # take several times as long as a small model.
-            made: Callable[..., list[Any]] = session._make_callable_from_options(  # noqa: SLF001
-                CallableOptions(feed=feeds, fetch=fetches)
-            )
-            return made
+            with _tensorflow_errors():
+                made = session._make_callable_from_options(  # noqa: SLF001
+                    CallableOptions(feed=feeds, fetch=fetches)
+                )
+            return partial(_execute, made)
 
-        self._callable_for = callable_for
+        self._execute_for = execute_for
         # Now rather than in the first call; what cannot be fetched (an initialisation op) fails when asked for.
-        with suppress(ModelError), _tensorflow_errors():
-            callable_for(tuple(self._outputs.values()))
+        with suppress(ModelError):
+            execute_for(tuple(self._outputs.values()))
 
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+    def prepare(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Call:
         arguments = self._arguments(inputs)
         fetches = self._fetches(outputs)
         self._check_types(arguments)
-        with _tensorflow_errors():
-            values = self._callable_for(tuple(fetches.values()))(*arguments)
-        return {alias: _array(value) for alias, value in zip(fetches, values, strict=True)}
+        tensors = tuple(fetches.values())
+        return Call((self._key, tensors), arguments, tuple(fetches), self._execute_for(tensors))
 
     def _arguments(self, inputs: Mapping[str, Array]) -> list[Array]:
         expected, defaults = self._inputs.keys(), self._defaults
+        if inputs.keys() == expected:
+            return [inputs[alias] for alias in expected]
         if len(inputs) > len(expected) or (len(inputs) < len(expected) and not defaults):
             raise InputCountMismatch(inputs.keys(), expected)
         for alias in inputs:
@@ -151,10 +176,17 @@ class _Runner:
         return dict(sorted(fetches.items()))
 
     def _check_types(self, arguments: Sequence[Array]) -> None:
-        for index, (info, argument) in enumerate(zip(self._inputs.values(), arguments, strict=True)):
+        for index, (expected, argument) in enumerate(zip(self._types, arguments, strict=True)):
             given = element_type_of(argument)
-            if given.code != info.dtype:
-                raise WrongType(index, DataType.Name(info.dtype).removeprefix("DT_").lower(), given.name)
+            if given.code != expected:
+                raise WrongType(index, DataType.Name(expected).removeprefix("DT_").lower(), given.name)
+
+
+def _execute(run: Callable[..., list[Any]], arguments: Sequence[Array]) -> list[Array]:
+    try:
+        return [_array(value) for value in run(*arguments)]
+    except _TENSORFLOW_ERRORS as error:
+        raise _model_error(error) from error
 
 
 def _array(value: Any) -> Array:
@@ -166,8 +198,12 @@ def _array(value: Any) -> Array:
 def _tensorflow_errors() -> Iterator[None]:
     try:
         yield
-    except tf.errors.OpError as error:
-        raise ModelError(_CODES[error.error_code], error.message) from error
-    except UnicodeDecodeError as error:
+    except _TENSORFLOW_ERRORS as error:
+        raise _model_error(error) from error
+
+
+def _model_error(error: Exception) -> ModelError:
+    if isinstance(error, UnicodeDecodeError):
         # TensorFlow's text quotes a string of the request that is no UTF-8, and its code is lost in saying so.
-        raise ModelError(grpc.StatusCode.INVALID_ARGUMENT, error.object.decode(errors="replace")) from error
+        return ModelError(grpc.StatusCode.INVALID_ARGUMENT, error.object.decode(errors="replace"))
+    return ModelError(_CODES[error.error_code], error.message)  # type: ignore[attr-defined]  # an OpError

@@ -8,11 +8,14 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from serving.embedded.batching.parameters import Parameters
+from serving.embedded.batching.parameters_file import read_parameters
+from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.catalog import Catalog
 from serving.embedded.config import Model
 from serving.embedded.config_file import ConfigFile, read_models
@@ -23,11 +26,13 @@ from serving.embedded.health import Health
 from serving.embedded.manager import Manager
 from serving.embedded.metered import MeteredPredictionServicer
 from serving.embedded.monitoring import Metrics, metrics_path
+from serving.embedded.request_log import OpenWriter, RequestLogs
 from serving.embedded.rest.api import RestApi, RestOptions
+from serving.embedded.servable import Servable
 from serving.embedded.servicers import ModelServicer, PredictionServicer
-from serving.embedded.version import Loader, Servable
+from serving.embedded.version import Loader
 from serving.transport import reflection
-from serving.transport.grpc_aio import GrpcAioServer
+from serving.transport.grpc_aio import GrpcAioServer, Register
 from serving.transport.http import HttpServer
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
@@ -43,6 +48,7 @@ class Configuration(NamedTuple):
     models: list[Model]
     """Those to begin with."""
     credentials: grpc.ServerCredentials | None
+    batching: Parameters | None
     metrics_path: str | None
 
 
@@ -53,23 +59,34 @@ def configured(flags: Flags) -> Configuration:
     else:
         assert flags.model_base_path
         models = [Model(flags.model_name, flags.model_base_path)]
+    batching = None
+    if flags.enable_batching:
+        file = flags.batching_parameters_file
+        batching = read_parameters(file) if file else Parameters(thread_pool_name="model_server_batch_threads")
     return Configuration(
         models,
         server_credentials(flags.ssl_config_file) if flags.ssl_config_file else None,
+        batching,
         metrics_path(flags.monitoring_config_file) if flags.monitoring_config_file else None,
     )
 
 
-async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
-    """Serves until SIGTERM or SIGINT, then lets running calls finish.
+async def serve(flags: Flags, load: Callable[[Path], Servable], open_writer: OpenWriter) -> None:
+    """Serves until SIGTERM or SIGINT, then lets running calls finish. `open_writer` writes the logs of requests.
 
     Ports open once each model's versions are loaded, have failed to load, or are found missing. Raises
     AddressTakenError, ConfigFileError or, for a label of a version that is not there, LabelledVersionUnavailable.
     """
-    models, credentials, metrics_url = configured(flags)
+    models, credentials, batching, metrics_url = configured(flags)
     loader = Loader(load, flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
-    manager = Manager(loader, ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call"))
-    catalog = Catalog(manager, unavailable_labels=flags.allow_version_labels_for_unavailable_models)
+    scheduler = None
+    if batching:
+        scheduler = Scheduler(batching, ThreadPoolExecutor(batching.num_batch_threads, batching.thread_pool_name))
+    manager = Manager(loader, ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call"), scheduler)
+    logs = RequestLogs(open_writer)
+    catalog = Catalog(
+        manager, unavailable_labels=flags.allow_version_labels_for_unavailable_models, on_adopt=logs.adopt
+    )
     catalog.adopt(models)
     polls = [(catalog.poll, flags.file_system_poll_wait_seconds)]
     if flags.model_config_file:
@@ -79,22 +96,16 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
     await catalog.poll()
     await manager.attempted()
     metrics = Metrics(catalog.configures, manager.available)
-    prediction = PredictionServicer(manager, catalog, typed=not flags.enable_serialization_as_tensor_content)
+    prediction = PredictionServicer(manager, catalog, logs, typed=not flags.enable_serialization_as_tensor_content)
+    models_servicer = ModelServicer(manager, catalog)
     health = Health()
-    services = [service.full_name for service in tfs.DESCRIPTOR.services_by_name.values()]
-    registrations = [
-        partial(
-            tfs_grpc.add_PredictionServiceServicer_to_server,
-            MeteredPredictionServicer(prediction, metrics) if metrics_url else prediction,
-        ),
-        partial(tfs_grpc.add_ModelServiceServicer_to_server, ModelServicer(manager, catalog)),
-    ]
-    if flags.enable_grpc_healthcheck_service:
-        manager.on_change = lambda: health.update(ready=catalog.ready())
-        manager.on_change()
-        registrations.append(partial(health_pb2_grpc.add_HealthServicer_to_server, health.servicer))
-        services.append(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-    registrations.append(partial(reflection.register, services=services, files=(tfs.DESCRIPTOR, health_pb2.DESCRIPTOR)))
+    registrations = _registrations(
+        MeteredPredictionServicer(prediction, metrics) if metrics_url else prediction,
+        models_servicer,
+        health if flags.enable_grpc_healthcheck_service else None,
+    )
+    manager.on_change = lambda: health.update(ready=catalog.ready())
+    manager.on_change()
     server = GrpcAioServer(registrations, interceptors=[ErrorInterceptor()], options=flags.grpc_channel_arguments)
     host = f"[{flags.host}]" if ":" in flags.host else flags.host
     port = server.bind(f"{host}:{flags.port}", credentials)
@@ -102,7 +113,9 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
         server.bind(f"unix:{flags.grpc_socket_path}")
     rest = None
     if flags.rest_api_port is not None:
-        api = _rest_api(flags, manager, catalog, metrics, metrics_url)
+        # Answers are read again here; they need not be in the fields that clients look into.
+        unseen = PredictionServicer(manager, catalog, logs, typed=False)
+        api = _rest_api(flags, unseen, models_servicer, metrics, metrics_url)
         rest = HttpServer(api, flags.host, flags.rest_api_port, grace=_DRAIN_SECONDS)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -122,13 +135,30 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
     if rest:
         rest.should_exit = True
     await asyncio.gather(server.stop(_DRAIN_SECONDS), *answering)
+    await asyncio.to_thread(logs.close)
 
 
-def _rest_api(flags: Flags, manager: Manager, catalog: Catalog, metrics: Metrics, metrics_url: str | None) -> RestApi:
+def _registrations(
+    prediction: tfs_grpc.PredictionServiceServicer, models: ModelServicer, health: Health | None
+) -> list[Register]:
+    registrations: list[Register] = [
+        partial(tfs_grpc.add_PredictionServiceServicer_to_server, prediction),
+        partial(tfs_grpc.add_ModelServiceServicer_to_server, models),
+    ]
+    files: list[Any] = [tfs.DESCRIPTOR]
+    if health:
+        registrations.append(partial(health_pb2_grpc.add_HealthServicer_to_server, health.servicer))
+        files.append(health_pb2.DESCRIPTOR)
+    services = [service.full_name for file in files for service in file.services_by_name.values()]
+    return [*registrations, partial(reflection.register, services=services, files=files)]
+
+
+def _rest_api(
+    flags: Flags, prediction: PredictionServicer, models: ModelServicer, metrics: Metrics, metrics_url: str | None
+) -> RestApi:
     return RestApi(
-        # Answers are read again here; they need not be in the fields that clients look into.
-        PredictionServicer(manager, catalog, typed=False),
-        ModelServicer(manager, catalog),
+        prediction,
+        models,
         metrics,
         ThreadPoolExecutor(flags.rest_api_num_threads or 4 * (os.cpu_count() or 1), "rest"),
         RestOptions(

@@ -2,8 +2,11 @@
 
 # ruff: noqa: ARG002, N802  # names and parameters are gRPC's
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from serving.embedded import inference
 from serving.embedded.catalog import Catalog
@@ -15,41 +18,46 @@ from serving.embedded.errors import (
     UnknownMetadataField,
 )
 from serving.embedded.manager import Manager
+from serving.embedded.request_log import RequestLogs
+from serving.embedded.servable import Inference, Servable
 from serving.embedded.version import Version
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
 from serving.wire.tensorflow_error_pb2 import Code
 
 _SIGNATURES_FIELD = "signature_def"
+# Bytes of a request that takes so long to read that the event loop should not.
+_LARGE = 1 << 20
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
 
 class PredictionServicer(tfs_grpc.PredictionServiceServicer):
     """PredictionService; `typed` answers in TensorProto's typed fields (float_val, …) rather than in tensor_content."""
 
-    def __init__(self, manager: Manager, catalog: Catalog, *, typed: bool) -> None:
+    def __init__(self, manager: Manager, catalog: Catalog, logs: RequestLogs, *, typed: bool) -> None:
         self._manager = manager
         self._catalog = catalog
+        self._logs = logs
         self._predict = partial(inference.predict, typed=typed)
 
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
         """Runs one signature of a model over tensors."""
-        version = self.find(_spec(request))
-        return await self._manager.run(version, lambda model: self._predict(model, version.number, request))
+        return await self._infer(_spec(request), self._predict, request)
 
     async def Classify(self, request: tfs.ClassificationRequest, context: Any) -> tfs.ClassificationResponse:
         """Classifies tf.Examples."""
-        version = self.find(_spec(request))
-        return await self._manager.run(version, lambda model: inference.classify(model, version.number, request))
+        return await self._infer(_spec(request), inference.classify, request)
 
     async def Regress(self, request: tfs.RegressionRequest, context: Any) -> tfs.RegressionResponse:
         """Gives a value for each tf.Example."""
-        version = self.find(_spec(request))
-        return await self._manager.run(version, lambda model: inference.regress(model, version.number, request))
+        return await self._infer(_spec(request), inference.regress, request)
 
     async def MultiInference(self, request: tfs.MultiInferenceRequest, context: Any) -> tfs.MultiInferenceResponse:
         """Runs several signatures of a model over the same tf.Examples; the first task says which version."""
-        version = self.find(request.tasks[0].model_spec if request.tasks else tfs.ModelSpec())
-        return await self._manager.run(version, lambda model: inference.infer(model, version.number, request))
+        spec = request.tasks[0].model_spec if request.tasks else tfs.ModelSpec()
+        return await self._infer(spec, inference.infer, request)
 
     async def GetModelMetadata(
         self, request: tfs.GetModelMetadataRequest, context: Any
@@ -64,6 +72,16 @@ class PredictionServicer(tfs_grpc.PredictionServiceServicer):
         version = self.find(spec)
         response = tfs.GetModelMetadataResponse(model_spec=inference.resolved(spec, version.number, signature=False))
         response.metadata[_SIGNATURES_FIELD].Pack(tfs.SignatureDefMap(signature_def=version.servable.signatures))
+        return response
+
+    async def _infer(
+        self, spec: tfs.ModelSpec, method: Callable[[Servable, int, Request], Inference[Response]], request: Request
+    ) -> Response:
+        version = self.find(spec)
+        response = await self._manager.infer(
+            version, lambda servable: method(servable, version.number, request), large=request.ByteSize() > _LARGE
+        )
+        self._logs.offer(spec, version.number, request, response)
         return response
 
     def find(self, spec: tfs.ModelSpec) -> Version:

@@ -8,36 +8,23 @@ Its state belongs to the event loop; loads, calls and unloads run on threads.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from grpc import StatusCode
 
+from serving.embedded.batching.batcher import Batcher
+from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.errors import ModelError, ServingError
-from serving.wire import tensorflow_pb2 as tf
-from serving.wire.codec import Array
+from serving.embedded.servable import Call, Inference, Result, Servable, advance, complete
 
 logger = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
-
-class Servable(Protocol):
-    """A loaded model."""
-
-    @property
-    def signatures(self) -> Mapping[str, tf.SignatureDef]:
-        """Its signatures by key."""
-
-    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """The `outputs` (all if empty) of a signature for `inputs`, by alias; ServingError if it cannot be run."""
-
-    def close(self) -> None:
-        """Frees what it holds; nothing runs on it any more."""
+Work = TypeVar("Work")
 
 
 @dataclass(frozen=True)
@@ -60,9 +47,9 @@ class State(IntEnum):
 
 
 class Version:
-    """A version of the model `name`, kept below `path`; `live` is its life."""
+    """A version of the model `name`, kept below `path`; `live` is its life. A `scheduler` runs calls in batches."""
 
-    def __init__(self, name: str, number: int, path: Path) -> None:
+    def __init__(self, name: str, number: int, path: Path, scheduler: Scheduler | None = None) -> None:
         self.number = number
         self.state = State.START
         self.error: ServingError | None = None
@@ -74,6 +61,10 @@ class Version:
         self._servable: Servable | None = None
         self._calls: set[Future[Any]] = set()
         self._retired = asyncio.Event()
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+        self._batcher = Batcher(scheduler, self.submit, asyncio.get_running_loop().call_later) if scheduler else None
 
     @property
     def servable(self) -> Servable:
@@ -90,12 +81,37 @@ class Version:
         """Lets it end: attempts to load stop, running calls finish, and the model is freed."""
         self._retired.set()
 
-    def submit(self, workers: Executor, work: Callable[[Servable], Result]) -> "Future[Result]":
+    def submit(self, workers: Executor, work: Callable[[Servable], Work]) -> "Future[Work]":
         """Runs `work` on one of `workers`; the model outlives it, even if the caller does not."""
         call = workers.submit(work, self.servable)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return call
+
+    async def infer(
+        self, workers: Executor, method: Callable[[Servable], Inference[Result]], *, large: bool = False
+    ) -> Result:
+        """The result of a `method` of the model: of calls in batches if there is a scheduler, else all on a worker.
+
+        With batches the event loop does the rest, unless the request is `large`: reading that is a worker's too.
+        """
+        if self._batcher is None:
+            return await asyncio.wrap_future(self.submit(workers, lambda servable: complete(method(servable))))
+        self._users += 1
+        self._unused.clear()
+        try:
+            inference = method(self.servable)
+            if large:
+                step = await asyncio.wrap_future(self.submit(workers, lambda _: advance(inference)))
+            else:
+                step = advance(inference)
+            while isinstance(step, Call):
+                step = advance(inference, await self._batcher.run(step))
+            return step.result
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
 
     async def live(self, loader: Loader, on_change: Callable[[], None]) -> None:
         """From START to END; `on_change` hears when it becomes AVAILABLE and when it ceases to be."""
@@ -113,6 +129,9 @@ class Version:
             await self._retired.wait()
             self.state = State.UNLOADING
             on_change()
+            if self._batcher:
+                self._batcher.close()
+            await self._unused.wait()
             await asyncio.to_thread(self._unload)
             logger.info("%s is unloaded", self._label)
         self.state = State.END

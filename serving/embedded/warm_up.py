@@ -14,7 +14,7 @@ from grpc import StatusCode
 
 from serving.embedded import inference
 from serving.embedded.errors import InvalidArgument, ModelError
-from serving.embedded.version import Servable
+from serving.embedded.servable import Inference, Servable, complete
 from serving.wire import tensorflow_serving_pb2 as tfs
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 MAX_RECORDS = 1000
 _FILE = Path("assets.extra/tf_serving_warmup_requests")
 # The version's number is of no account: nobody reads the answers.
-_METHODS: dict[str, Callable[[Servable, int, Any], object]] = {
+_METHODS: dict[str, Callable[[Servable, int, Any], Inference[Any]]] = {
     "predict_log": partial(inference.predict, typed=True),
     "classify_log": inference.classify,
     "regress_log": inference.regress,
@@ -61,5 +61,5 @@ def _replay(servable: Servable, file: Path, records: Iterable[bytes]) -> int:
         kind = log.WhichOneof("log_type")
         if not kind:
             raise ModelError(StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup in record {count} of {file}")
-        _METHODS[kind](servable, 0, getattr(log, kind).request)
+        complete(_METHODS[kind](servable, 0, getattr(log, kind).request))
     return count

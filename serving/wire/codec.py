@@ -55,6 +55,9 @@ ELEMENT_TYPES = tuple(
 )
 _BY_CODE = {entry.code: entry for entry in ELEMENT_TYPES}
 _BY_NUMPY = {entry.numpy: entry for entry in ELEMENT_TYPES}
+# A dtype takes microseconds to hash; its number is that of its type, whatever the byte order.
+_BY_NUMBER = {entry.numpy.num: entry for entry in ELEMENT_TYPES}
+_LITTLE_ENDIAN = {entry.code: entry.numpy.newbyteorder("<") for entry in ELEMENT_TYPES}
 # Typed fields that hold the same bytes on the wire as the array in memory, so that a whole array goes in at once.
 _PACKED = {
     name: tf.TensorProto.DESCRIPTOR.fields_by_name[name].number
@@ -74,6 +77,8 @@ def element_type(code: int) -> ElementType:
 
 def element_type_of(array: Array) -> ElementType:
     """The element type of a numpy array; str and bytes arrays are strings. TensorError if there is none."""
+    if (known := _BY_NUMBER.get(array.dtype.num)) is not None:
+        return known
     if array.dtype.kind in "SU":
         return _BY_CODE[tf.DT_STRING]
     try:
@@ -102,9 +107,9 @@ def fill_proto(proto: tf.TensorProto, array: Array, *, typed: bool = False) -> N
     if entry.code == tf.DT_STRING:
         proto.string_val.extend(_as_bytes(value) for value in array.ravel())
     elif not typed:
-        proto.tensor_content = np.ascontiguousarray(array, entry.numpy.newbyteorder("<")).tobytes()
+        proto.tensor_content = np.ascontiguousarray(array, _LITTLE_ENDIAN[entry.code]).tobytes()
     elif entry.field in _PACKED:
-        content = np.ascontiguousarray(array, entry.numpy.newbyteorder("<")).tobytes()
+        content = np.ascontiguousarray(array, _LITTLE_ENDIAN[entry.code]).tobytes()
         proto.MergeFromString(_varint(_PACKED[entry.field] << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content)
     elif entry.field == "half_val":
         proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
@@ -121,15 +126,16 @@ def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Arr
     entry = element_type(proto.dtype)
     if proto.tensor_shape.unknown_rank:
         raise TensorError("the shape has an unknown rank")
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
     if len(shape) > MAX_DIMENSIONS:
         raise TensorError(f"{len(shape)} dimensions are too many")
-    if any(size < 0 for size in shape):
+    lowest, count = min(shape, default=1), math.prod(shape)
+    if lowest < 0:
         raise TensorError(f"shape {list(shape)} has a negative dimension")
     # An empty dimension must not hide a huge one: numpy would still refuse the shape.
-    if math.prod(max(size, 1) for size in shape) * entry.numpy.itemsize > max_bytes:
+    extent = count if lowest else math.prod(max(size, 1) for size in shape)
+    if extent * entry.numpy.itemsize > max_bytes:
         raise TensorError(f"shape {list(shape)} is larger than {max_bytes} bytes")
-    count = math.prod(shape)
     if entry.code == tf.DT_STRING:
         return _strings(proto, shape, count)
     if proto.tensor_content:
@@ -138,7 +144,7 @@ def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Arr
             raise TensorError(
                 f"shape {list(shape)} of {entry.name} needs {count * entry.numpy.itemsize} bytes, not {len(content)}"
             )
-        return np.frombuffer(content, entry.numpy.newbyteorder("<")).reshape(shape)
+        return np.frombuffer(content, _LITTLE_ENDIAN[entry.code]).reshape(shape)
     return _typed_values(proto, entry, count).reshape(shape)
 
 

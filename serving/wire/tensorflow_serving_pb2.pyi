@@ -1057,16 +1057,20 @@ class ClassifyLog(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> Global___ClassificationRequest: ...
+    @_builtins.property
+    def response(self) -> Global___ClassificationResponse: ...
     def __init__(
         self,
         *,
         request: Global___ClassificationRequest | None = ...,
+        response: Global___ClassificationResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1077,16 +1081,20 @@ class RegressLog(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> Global___RegressionRequest: ...
+    @_builtins.property
+    def response(self) -> Global___RegressionResponse: ...
     def __init__(
         self,
         *,
         request: Global___RegressionRequest | None = ...,
+        response: Global___RegressionResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1097,16 +1105,20 @@ class PredictLog(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> Global___PredictRequest: ...
+    @_builtins.property
+    def response(self) -> Global___PredictResponse: ...
     def __init__(
         self,
         *,
         request: Global___PredictRequest | None = ...,
+        response: Global___PredictResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1117,20 +1129,51 @@ class MultiInferenceLog(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> Global___MultiInferenceRequest: ...
+    @_builtins.property
+    def response(self) -> Global___MultiInferenceResponse: ...
     def __init__(
         self,
         *,
         request: Global___MultiInferenceRequest | None = ...,
+        response: Global___MultiInferenceResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MultiInferenceLog: _TypeAlias = MultiInferenceLog  # noqa: Y015
+
+@_typing.final
+class LogMetadata(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_SPEC_FIELD_NUMBER: _builtins.int
+    SAMPLING_CONFIG_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_SECS_FIELD_NUMBER: _builtins.int
+    timestamp_secs: _builtins.int
+    @_builtins.property
+    def model_spec(self) -> Global___ModelSpec: ...
+    @_builtins.property
+    def sampling_config(self) -> Global___SamplingConfig: ...
+    def __init__(
+        self,
+        *,
+        model_spec: Global___ModelSpec | None = ...,
+        sampling_config: Global___SamplingConfig | None = ...,
+        timestamp_secs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model_spec", b"model_spec", "sampling_config", b"sampling_config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_spec", b"model_spec", "sampling_config", b"sampling_config", "timestamp_secs", b"timestamp_secs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogMetadata: _TypeAlias = LogMetadata  # noqa: Y015
 
 @_typing.final
 class PredictionLog(_message.Message):
@@ -1138,10 +1181,13 @@ class PredictionLog(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    LOG_METADATA_FIELD_NUMBER: _builtins.int
     CLASSIFY_LOG_FIELD_NUMBER: _builtins.int
     REGRESS_LOG_FIELD_NUMBER: _builtins.int
     PREDICT_LOG_FIELD_NUMBER: _builtins.int
     MULTI_INFERENCE_LOG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def log_metadata(self) -> Global___LogMetadata: ...
     @_builtins.property
     def classify_log(self) -> Global___ClassifyLog: ...
     @_builtins.property
@@ -1153,14 +1199,15 @@ class PredictionLog(_message.Message):
     def __init__(
         self,
         *,
+        log_metadata: Global___LogMetadata | None = ...,
         classify_log: Global___ClassifyLog | None = ...,
         regress_log: Global___RegressLog | None = ...,
         predict_log: Global___PredictLog | None = ...,
         multi_inference_log: Global___MultiInferenceLog | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classify_log", b"classify_log", "log_type", b"log_type", "multi_inference_log", b"multi_inference_log", "predict_log", b"predict_log", "regress_log", b"regress_log"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classify_log", b"classify_log", "log_metadata", b"log_metadata", "log_type", b"log_type", "multi_inference_log", b"multi_inference_log", "predict_log", b"predict_log", "regress_log", b"regress_log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classify_log", b"classify_log", "log_type", b"log_type", "multi_inference_log", b"multi_inference_log", "predict_log", b"predict_log", "regress_log", b"regress_log"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classify_log", b"classify_log", "log_metadata", b"log_metadata", "log_type", b"log_type", "multi_inference_log", b"multi_inference_log", "predict_log", b"predict_log", "regress_log", b"regress_log"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_log_type: _TypeAlias = _typing.Literal["classify_log", "regress_log", "predict_log", "multi_inference_log"]  # noqa: Y015
     _WhichOneofArgType_log_type: _TypeAlias = _typing.Literal["log_type", b"log_type"]  # noqa: Y015
@@ -1241,3 +1288,56 @@ class MonitoringConfig(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MonitoringConfig: _TypeAlias = MonitoringConfig  # noqa: Y015
+
+@_typing.final
+class BatchingParameters(_message.Message):
+    """tensorflow_serving/servables/tensorflow/session_bundle_config.proto: only ever read as text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    BATCH_TIMEOUT_MICROS_FIELD_NUMBER: _builtins.int
+    MAX_ENQUEUED_BATCHES_FIELD_NUMBER: _builtins.int
+    NUM_BATCH_THREADS_FIELD_NUMBER: _builtins.int
+    THREAD_POOL_NAME_FIELD_NUMBER: _builtins.int
+    ALLOWED_BATCH_SIZES_FIELD_NUMBER: _builtins.int
+    PAD_VARIABLE_LENGTH_INPUTS_FIELD_NUMBER: _builtins.int
+    ENABLE_LARGE_BATCH_SPLITTING_FIELD_NUMBER: _builtins.int
+    MAX_EXECUTION_BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    pad_variable_length_inputs: _builtins.bool
+    @_builtins.property
+    def max_batch_size(self) -> _wrappers_pb2.Int64Value: ...
+    @_builtins.property
+    def batch_timeout_micros(self) -> _wrappers_pb2.Int64Value: ...
+    @_builtins.property
+    def max_enqueued_batches(self) -> _wrappers_pb2.Int64Value: ...
+    @_builtins.property
+    def num_batch_threads(self) -> _wrappers_pb2.Int64Value: ...
+    @_builtins.property
+    def thread_pool_name(self) -> _wrappers_pb2.StringValue: ...
+    @_builtins.property
+    def allowed_batch_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def enable_large_batch_splitting(self) -> _wrappers_pb2.BoolValue: ...
+    @_builtins.property
+    def max_execution_batch_size(self) -> _wrappers_pb2.Int64Value: ...
+    def __init__(
+        self,
+        *,
+        max_batch_size: _wrappers_pb2.Int64Value | None = ...,
+        batch_timeout_micros: _wrappers_pb2.Int64Value | None = ...,
+        max_enqueued_batches: _wrappers_pb2.Int64Value | None = ...,
+        num_batch_threads: _wrappers_pb2.Int64Value | None = ...,
+        thread_pool_name: _wrappers_pb2.StringValue | None = ...,
+        allowed_batch_sizes: _abc.Iterable[_builtins.int] | None = ...,
+        pad_variable_length_inputs: _builtins.bool = ...,
+        enable_large_batch_splitting: _wrappers_pb2.BoolValue | None = ...,
+        max_execution_batch_size: _wrappers_pb2.Int64Value | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch_timeout_micros", b"batch_timeout_micros", "enable_large_batch_splitting", b"enable_large_batch_splitting", "max_batch_size", b"max_batch_size", "max_enqueued_batches", b"max_enqueued_batches", "max_execution_batch_size", b"max_execution_batch_size", "num_batch_threads", b"num_batch_threads", "thread_pool_name", b"thread_pool_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_batch_sizes", b"allowed_batch_sizes", "batch_timeout_micros", b"batch_timeout_micros", "enable_large_batch_splitting", b"enable_large_batch_splitting", "max_batch_size", b"max_batch_size", "max_enqueued_batches", b"max_enqueued_batches", "max_execution_batch_size", b"max_execution_batch_size", "num_batch_threads", b"num_batch_threads", "pad_variable_length_inputs", b"pad_variable_length_inputs", "thread_pool_name", b"thread_pool_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchingParameters: _TypeAlias = BatchingParameters  # noqa: Y015

@@ -24,7 +24,9 @@ def nested(message: Any) -> Iterator[Any]:
 
 
 # tensorflow-serving-api has no classes for these.
-UNPUBLISHED = {f"tensorflow.serving.{name}" for name in ("SSLConfig", "PrometheusConfig", "MonitoringConfig")}
+UNPUBLISHED = {
+    f"tensorflow.serving.{name}" for name in ("BatchingParameters", "MonitoringConfig", "PrometheusConfig", "SSLConfig")
+}
 MESSAGES = [
     inner
     for file in OURS

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.embedded.errors import SignatureNotFound
+from serving.embedded.servable import Call
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire.codec import Array
 
@@ -41,19 +42,24 @@ class FakeServable:
         self.gate = threading.Event()
         self.gate.set()
         self.running = 0
+        self.shapes: list[tuple[int, ...]] = []
         self.closed = False
 
-    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """See Servable.run."""
+    def prepare(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Call:
+        """See Servable.prepare."""
         if signature == "broken":
             raise ZeroDivisionError("secret")
         if signature != "serving_default":
             raise SignatureNotFound(signature)
+        return Call(signature, [inputs["x"]], ["y"], self._execute)
+
+    def _execute(self, arguments: Sequence[Array]) -> list[Array]:
         self.running += 1
+        self.shapes.append(arguments[0].shape)
         assert self.gate.wait(TIMEOUT)
         assert not self.closed
         self.running -= 1
-        return {"y": inputs["x"] + np.float32(1)}
+        return [arguments[0] + np.float32(1)]
 
     def close(self) -> None:
         """See Servable.close."""
@@ -79,3 +85,28 @@ class FakeLoader:
             raise self.failures[version].pop(0)
         self.servables[version] = FakeServable()
         return self.servables[version]
+
+
+class FakeRecordFile:
+    """A file of records that are each behind their length."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+
+    def write(self, record: bytes) -> None:
+        """See RecordWriter.write."""
+        self._file.write(len(record).to_bytes(4, "big") + record)
+
+    def close(self) -> None:
+        """See RecordWriter.close."""
+        self._file.close()
+
+    @staticmethod
+    def records(path: Path) -> list[bytes]:
+        """What was written to `path`."""
+        content, records = path.read_bytes(), []
+        while content:
+            end = 4 + int.from_bytes(content[:4], "big")
+            records.append(content[4:end])
+            content = content[end:]
+        return records

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
-from serving.embedded.config import All, Latest, Model, Specific, models_of
+from serving.embedded.config import All, Latest, Logging, Model, Specific, models_of
 from serving.embedded.config_file import ConfigFileError, read_models
-from serving.embedded.errors import InvalidArgument
+from serving.embedded.errors import ServingError
 from serving.wire import tensorflow_serving_pb2 as tfs
 
 PLATFORM = 'model_platform: "tensorflow"'
@@ -19,6 +19,11 @@ def config(*entries: str) -> str:
     return f"model_config_list {{ {listed} }}"
 
 
+def logged(text: str) -> str:
+    """A configuration of a model whose requests are logged."""
+    return config(f'name: "m" base_path: "/m" {PLATFORM} logging_config {{ {text} }}')
+
+
 def test_models(tmp_path: Path) -> None:
     """A file names models with their base paths, version policies and labels."""
     file = tmp_path / "models.config"
@@ -28,7 +33,8 @@ def test_models(tmp_path: Path) -> None:
             'name: "b" base_path: "/b" model_type: TENSORFLOW model_version_policy { latest {} }',
             f'name: "c" base_path: "/c" {PLATFORM} model_version_policy {{ latest {{ num_versions: 2 }} }}',
             f'name: "d" base_path: "/d" {PLATFORM} model_version_policy {{ all {{}} }} '
-            "logging_config { sampling_config { sampling_rate: 0.1 } }",
+            'logging_config { log_collector_config { type: "file" filename_prefix: "/logs/d" } '
+            "sampling_config { sampling_rate: 0.25 } }",
             f'name: "e" base_path: "/e" {PLATFORM} model_version_policy: {{ specific: {{ versions: [1, 3] }} }} '
             'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 3 }',
         )
@@ -37,7 +43,7 @@ def test_models(tmp_path: Path) -> None:
         Model("a", Path("/a")),
         Model("b", Path("/b"), Latest(1)),
         Model("c", Path("/c"), Latest(2)),
-        Model("d", Path("/d"), All()),
+        Model("d", Path("/d"), All(), logging=Logging("/logs/d", 0.25)),
         Model("e", Path("/e"), Specific(frozenset({1, 3})), {"stable": 1, "canary": 3}),
     ]
 
@@ -65,11 +71,20 @@ def test_models(tmp_path: Path) -> None:
             config('name: "m" base_path: "/m" model_platform: "torch"'),
             "model m is of the platform torch; expected tensorflow",
         ),
+        (logged('log_collector_config { type: "kafka" }'), "Cannot find LogCollector::Factory for type: kafka"),
+        (
+            logged('log_collector_config { filename_prefix: "x" }'),
+            "the log of model m needs an absolute",
+        ),
+        (
+            logged('log_collector_config { filename_prefix: "/x" } sampling_config { sampling_rate: 2 }'),
+            "the log of model m needs a sampling_rate from 0 to 1; got 2.0",
+        ),
     ],
 )
 def test_refusals(text: str, problem: str) -> None:
     """A configuration that cannot be served says why."""
-    with pytest.raises(InvalidArgument) as caught:
+    with pytest.raises(ServingError) as caught:
         models_of(text_format.Parse(text, tfs.ModelServerConfig()))
     assert str(caught.value).startswith(problem)
 

@@ -15,7 +15,8 @@ from grpc import StatusCode
 
 from serving.embedded.errors import ModelError, NoVersions, ServableNotFound, VersionNotFound
 from serving.embedded.manager import Manager
-from serving.embedded.version import Loader, Servable, State
+from serving.embedded.servable import Inference, Servable
+from serving.embedded.version import Loader, State
 from tests.unit.serving.embedded.fakes import FakeLoader, FakeServable, eventually
 
 BASE = Path("/models/m")
@@ -53,9 +54,10 @@ def serving(manager: Manager) -> int | None:
         return None
 
 
-def add_one(servable: Servable) -> Any:
-    """A call: 1 + 1."""
-    return servable.run("serving_default", {"x": np.float32(1)}, [])["y"]
+def add_one(servable: Servable) -> Inference[Any]:
+    """1 + 1."""
+    outputs = yield servable.prepare("serving_default", {"x": np.float32(1)}, [])
+    return outputs["y"]
 
 
 async def test_first_version(manager: Manager) -> None:
@@ -65,7 +67,7 @@ async def test_first_version(manager: Manager) -> None:
     await manager.attempted()
     assert states(manager) == {1: "AVAILABLE"}
     assert manager.find("m", 1) is manager.find("m", None)
-    assert await manager.run(manager.find("m", 1), add_one) == 2
+    assert await manager.infer(manager.find("m", 1), add_one) == 2
 
 
 async def test_nothing_known(manager: Manager) -> None:
@@ -105,7 +107,7 @@ async def test_calls_finish_before_unload(manager: Manager, load: FakeLoader) ->
     load.servables[1].gate.clear()
     version = manager.find("m", 1)
     # More calls than workers: some have not begun.
-    calls = [asyncio.create_task(manager.run(version, add_one)) for _ in range(4)]
+    calls = [asyncio.create_task(manager.infer(version, add_one)) for _ in range(4)]
     await eventually(lambda: load.servables[1].running == 2)
     want(manager, 2)
     await eventually(lambda: states(manager) == {1: "UNLOADING", 2: "AVAILABLE"})
@@ -122,7 +124,7 @@ async def test_cancelled_call(manager: Manager, load: FakeLoader) -> None:
     want(manager, 1)
     await manager.attempted()
     load.servables[1].gate.clear()
-    call = asyncio.create_task(manager.run(manager.find("m", 1), add_one))
+    call = asyncio.create_task(manager.infer(manager.find("m", 1), add_one))
     await eventually(lambda: load.servables[1].running)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
@@ -157,7 +159,7 @@ async def test_wanted_again_while_unloading(manager: Manager, load: FakeLoader) 
     await manager.attempted()
     first = load.servables[1]
     first.gate.clear()
-    call = asyncio.create_task(manager.run(manager.find("m", 1), add_one))
+    call = asyncio.create_task(manager.infer(manager.find("m", 1), add_one))
     await eventually(lambda: first.running)
     want(manager)
     await eventually(lambda: states(manager) == {1: "UNLOADING"})

@@ -44,7 +44,7 @@ def test_generations(write: Callable[[Path], None], tmp_path: Path) -> None:
     """TF2's and TF1's exports run alike."""
     write(tmp_path / "1")
     model = load(tmp_path / "1")
-    np.testing.assert_array_equal(model.run("serving_default", {"x": X}, [])["y"], X / 2 + 2)
+    np.testing.assert_array_equal(model.prepare("serving_default", {"x": X}, []).run()["y"], X / 2 + 2)
     assert model.signatures["serving_default"].method_name == "tensorflow/serving/predict"
     model.close()
 
@@ -52,13 +52,13 @@ def test_generations(write: Callable[[Path], None], tmp_path: Path) -> None:
 @pytest.mark.parametrize("outputs", [["sum"], ["difference", "sum"]], ids=str)
 def test_output_filter(model: SavedModel, outputs: list[str]) -> None:
     """The outputs that are asked for are given under their names, in whatever order."""
-    values = model.run("arithmetic", {"a": A, "b": np.float32([1])}, outputs)
+    values = model.prepare("arithmetic", {"a": A, "b": np.float32([1])}, outputs).run()
     assert values == {name: {"sum": 4, "difference": 2}[name] for name in outputs}
 
 
 def test_scalars_are_arrays(model: SavedModel) -> None:
     """Scalars come as arrays without dimensions, strings untouched."""
-    values = model.run("scalars", {"text": np.array(b"a\0", object), "number": np.array(7, np.int32)}, [])
+    values = model.prepare("scalars", {"text": np.array(b"a\0", object), "number": np.array(7, np.int32)}, []).run()
     assert {name: (value.shape, value.dtype, value.item()) for name, value in values.items()} == {
         "text": ((), object, b"a\0"),
         "number": ((), np.int32, 7),
@@ -85,7 +85,7 @@ def test_refusals(
 ) -> None:
     """A call that does not fit the signature is refused before TensorFlow sees it."""
     with pytest.raises(type(error)) as caught:
-        model.run(signature, inputs, outputs)
+        model.prepare(signature, inputs, outputs).run()
     assert str(caught.value) == str(error)
 
 
@@ -100,7 +100,7 @@ def test_refusals(
 def test_tensorflow_errors(model: SavedModel, signature: str, inputs: dict[str, Any], code: str, text: str) -> None:
     """What TensorFlow refuses has its own code and text."""
     with pytest.raises(errors.ModelError) as caught:
-        model.run(signature, inputs, [])
+        model.prepare(signature, inputs, []).run()
     assert caught.value.code.name == code
     assert text in caught.value.text
 
@@ -108,7 +108,7 @@ def test_tensorflow_errors(model: SavedModel, signature: str, inputs: dict[str, 
 def test_unfetchable_signature(model: SavedModel) -> None:
     """A signature that gives no tensor is TensorFlow's error when it is called, and none before."""
     with pytest.raises(errors.ModelError):
-        model.run("__saved_model_init_op", {}, [])
+        model.prepare("__saved_model_init_op", {}, []).run()
 
 
 def no_file(directory: Path) -> None:
@@ -162,7 +162,46 @@ def test_close(directory: Path) -> None:
     gc.collect()
     before = graphs()
     model = load(directory)
-    model.run("serving_default", {"x": X}, [])
+    model.prepare("serving_default", {"x": X}, []).run()
     assert graphs() > before
     model.close()
     assert graphs() == before
+
+
+class Heavy(tf.Module):
+    """Four megabytes of weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = tf.Variable(tf.ones((1024, 1024)))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 1024), tf.float32)])
+    def multiply(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Gives x · weights."""
+        return {"y": x @ self.weights}
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_memory(tmp_path: Path) -> None:
+    """After 50 models one after another the process is not larger than after a few."""
+    module = Heavy()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.multiply)
+    sizes = []
+    # As the server does, since a model that is closed collects garbage.
+    gc.freeze()
+    try:
+        for _ in range(50):
+            model = load(tmp_path / "1")
+            model.prepare("serving_default", {"x": np.ones((1, 1024), np.float32)}, []).run()
+            model.close()
+            sizes.append(resident())
+    finally:
+        gc.unfreeze()
+    # Eight models' weights; each that stayed would be one more.
+    assert sizes[-1] - sizes[9] < 32 << 20

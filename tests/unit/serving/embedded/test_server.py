@@ -1,5 +1,7 @@
 """serving.embedded.server, servicers and error_interceptor: fake models over a real port, with our own stubs."""
 
+import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,3 +209,30 @@ async def test_polling_survives(
         monkeypatch.setattr(Source, "poll", poll)
         publish(base, "2")
         await eventually(lambda: "m version 2 is available" in caplog.messages)
+
+
+async def test_batched_deadline(start: Callable[..., Any], load: FakeLoader) -> None:
+    """With batching a request whose deadline passes leaves the queue, and a version that goes answers the others."""
+    async with start(enable_batching=True, file_system_poll_wait_seconds=0) as server:
+        servable = load.servables[1]
+        servable.gate.clear()
+        calls = []
+        for count in range(1, (os.cpu_count() or 1) + 1):
+            calls.append(asyncio.create_task(server.predict()))
+            await eventually(lambda count=count: servable.running == count)
+        request = tfs.PredictRequest(inputs={"x": to_proto(np.zeros((2, 3), np.float32))})
+        set_spec(request, name="m")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.predictions.Predict(request, timeout=0.2)
+        assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        calls.append(asyncio.create_task(server.predict()))
+        # On one connection calls arrive in order.
+        nothing = tfs.ReloadConfigRequest()
+        nothing.config.model_config_list.SetInParent()
+        await server.models.HandleReloadConfigRequest(nothing, timeout=TIMEOUT)
+        assert not servable.closed
+        servable.gate.set()
+        for call in calls:
+            assert (await call).outputs["y"].float_val == [2]
+        await eventually(lambda: servable.closed)
+        assert servable.shapes == [(1,)] * len(calls)

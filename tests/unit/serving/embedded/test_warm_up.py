@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from serving.embedded.errors import ServingError, SignatureNotFound
+from serving.embedded.servable import Call
 from serving.embedded.warm_up import MAX_RECORDS, load_warm
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array, to_proto
@@ -28,10 +29,10 @@ class Counting(FakeServable):
 
     calls = 0
 
-    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """See Servable.run."""
+    def prepare(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Call:
+        """See Servable.prepare."""
         self.calls += 1
-        return super().run(signature, inputs, outputs)
+        return super().prepare(signature, inputs, outputs)
 
 
 def warm(tmp_path: Path, *records: bytes) -> Counting:

@@ -143,7 +143,7 @@ async def test_statuses(
         raise ModelError(grpc.StatusCode[code], "why")
 
     async with start(rest_api_port=0):
-        load.servables[1].run = run
+        load.servables[1].prepare = run
         assert await rest("POST", PREDICT, json=ONE) == (status, {"error": "why"})
 
 

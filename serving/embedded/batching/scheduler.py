@@ -1,0 +1,78 @@
+"""Which batch runs next: queues take turns, and as many batches run at the same time as there are batch threads."""
+
+import asyncio
+import time
+from concurrent.futures import Executor
+from functools import partial
+
+from serving.embedded.batching.execution import Outcome
+from serving.embedded.batching.parameters import Parameters
+from serving.embedded.batching.queue import Batch, Queue
+
+# A batch costs the event loop about as much as a few requests. Under load that loop is what requests queue for, and a
+# batch that left with the first of them would hold one or two. So it leaves when the loop has turned a while and none
+# came, a longer while if the last batch was larger. A lone caller waits for 4 turns, some tens of microseconds.
+_TURNS_PER_TASK = 4
+_MAX_TURNS = 64
+_MAX_SECONDS = 0.005
+
+
+class Scheduler:
+    """Runs the batches of all models; `threads` are to be as many as the parameters say."""
+
+    def __init__(self, parameters: Parameters, threads: Executor) -> None:
+        self.parameters = parameters
+        self.threads = threads
+        self._free = parameters.num_batch_threads
+        # In the order of their turns; a dict is an ordered set.
+        self._due: dict[Queue, None] = {}
+        self._arrivals = 0
+        self._patience = _TURNS_PER_TASK
+        self._gathering = False
+
+    def add(self, queue: Queue) -> None:
+        """Hears that `queue` has a batch that may leave, and of each further task in it."""
+        self._due[queue] = None
+        self._arrivals += 1
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._due and self._free and not self._gathering:
+            self._gathering = True
+            self._gather(0, -1, time.monotonic() + _MAX_SECONDS)
+
+    def _gather(self, quiet: int, arrivals: int, deadline: float) -> None:
+        """Turns with the event loop until it is time to dispatch; `quiet` counts the turns without an arrival."""
+        quiet = quiet + 1 if arrivals == self._arrivals else 0
+        if quiet < self._patience and time.monotonic() < deadline and not any(queue.full for queue in self._due):
+            asyncio.get_running_loop().call_soon(self._gather, quiet, self._arrivals, deadline)
+        else:
+            self._gathering = False
+            self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._free and self._due:
+            queue = next(iter(self._due))
+            del self._due[queue]
+            batch = queue.take()
+            if batch is None:
+                continue
+            self._due[queue] = None
+            self._free -= 1
+            self._patience = min(_TURNS_PER_TASK * len(batch.tasks), _MAX_TURNS)
+            running = asyncio.wrap_future(queue.start([task.rows for task in batch.tasks]))
+            running.add_done_callback(partial(self._finish, batch))
+
+    def _finish(self, batch: Batch, running: "asyncio.Future[list[Outcome]]") -> None:
+        self._free += 1
+        self._schedule()
+        error = running.exception()
+        outcomes = [error] * len(batch.tasks) if error else running.result()
+        for task, outcome in zip(batch.tasks, outcomes, strict=True):
+            # It is done already if nobody waits for it any more.
+            if task.answer.done():
+                continue
+            if isinstance(outcome, BaseException):
+                task.answer.set_exception(outcome)
+            else:
+                task.answer.set_result(outcome)
