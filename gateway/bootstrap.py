@@ -5,14 +5,17 @@ import secrets
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from gateway.auth.client_certificates import ClientCertificates
 from gateway.auth.keys import KeyRing, KeysFileError
 from gateway.auth.principal import EVERYONE
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
+from gateway.guard_settings import AuthSettings
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.admission import Admission
 from gateway.interceptors.authentication import Authentication, NoAuthentication
@@ -30,6 +33,9 @@ from gateway.settings import Settings
 from serving.transport.grpc_aio import GrpcAioServer
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
+if TYPE_CHECKING:
+    from gateway.auth.tokens import TokenVerifier
+
 log = structlog.get_logger("gateway")
 
 # Seconds between two looks at files that may have changed, and at what health should say.
@@ -44,7 +50,10 @@ OVERSIZE_FACTOR = 4
 async def serve(settings: Settings) -> None:
     """Runs the gateway until SIGTERM or SIGINT. AddressTakenError or KeysFileError if it cannot start."""
     metrics = Metrics()
-    keys = KeyRing(settings.auth.keys_file) if settings.auth.enabled else None
+    auth = settings.auth
+    keys = KeyRing(auth.keys_file) if auth.enabled and auth.keys_file else None
+    tokens = _token_verifier(auth) if auth.enabled and auth.issuers else None
+    certificates = ClientCertificates(auth.certificates) if auth.enabled and auth.certificates else None
     backend = TensorFlowServing(settings.backend.address)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
@@ -64,7 +73,7 @@ async def serve(settings: Settings) -> None:
         RequestId(),
         AccessLog(),
         CallMetrics(metrics),
-        Authentication(keys) if keys else NoAuthentication(EVERYONE),
+        Authentication(keys, tokens, certificates) if auth.enabled else NoAuthentication(EVERYONE),
         Admission(settings.limits.max_concurrent_calls),
     ]
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
@@ -92,6 +101,8 @@ async def serve(settings: Settings) -> None:
         loop.create_task(_publish_health(health_servicer)),
         *([loop.create_task(_watch_keys(keys))] if keys else []),
     ]
+    if tokens:
+        tokens.start()
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()
     log.info(
@@ -113,6 +124,8 @@ async def serve(settings: Settings) -> None:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
+    if tokens:
+        await tokens.close()
     await backend.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
@@ -132,6 +145,13 @@ async def _watch_keys(keys: KeyRing) -> None:
                 log.info("keys reloaded")
         except KeysFileError as error:
             log.error("keys file unreadable, the keys stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
+
+
+def _token_verifier(settings: AuthSettings) -> "TokenVerifier":
+    # Only where there are issuers: the cryptography takes 20 MB and a fifth of a second to import.
+    from gateway.auth.tokens import TokenVerifier  # noqa: PLC0415
+
+    return TokenVerifier(settings.issuers)
 
 
 def _receipt_key(settings: Settings) -> bytes:

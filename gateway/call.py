@@ -1,7 +1,7 @@
 """One call as the interceptors and the servicers see it, whatever transport carries it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -18,6 +18,8 @@ class Call:
     peer: str
     deadline: float | None
     """When the caller gives up, on the clock of time.monotonic; None if never."""
+    auth_context: Callable[[], Mapping[str, Iterable[bytes]]] = dict
+    """What the transport knows of the peer, its certificate above all, by gRPC's names; asked for only if needed."""
     started: float = field(default_factory=time.perf_counter)
     request_id: str = ""
     request_bytes: int = 0

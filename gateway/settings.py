@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -18,16 +18,14 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from gateway.guard_settings import AuthSettings, Section
+
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
 Port = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
 Address = Annotated[str, Field(pattern=Port)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class BackendSettings(_Section):
+class BackendSettings(Section):
     """The model server behind the gateway."""
 
     address: Address = "127.0.0.1:8500"
@@ -38,7 +36,7 @@ class BackendSettings(_Section):
     """Seconds between two looks at which versions there are."""
 
 
-class BatchingSettings(_Section):
+class BatchingSettings(Section):
     """How rows are gathered into upstream calls. Nothing waits while fewer than `max_in_flight` calls are under way."""
 
     max_rows: Annotated[int, Field(ge=1)] = 128
@@ -49,7 +47,7 @@ class BatchingSettings(_Section):
     """Rows that may wait; beyond them callers get RESOURCE_EXHAUSTED."""
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What one caller, and all of them together, may ask."""
 
     max_request_bytes: Annotated[int, Field(ge=1, le=512 << 20)] = 16 << 20
@@ -60,16 +58,7 @@ class LimitSettings(_Section):
     """Calls being answered at once."""
 
 
-class AuthSettings(_Section):
-    """Who may call."""
-
-    enabled: bool = True
-    """Off means that everybody may do everything: only where something else guards the port."""
-    keys_file: Path = Path("var/keys.json")
-    """The file that `python -m gateway keys create` writes; re-read when it changes."""
-
-
-class DrainSettings(_Section):
+class DrainSettings(Section):
     """What happens at SIGTERM: health turns NOT_SERVING, then no new calls are taken, then the process ends."""
 
     delay: Annotated[float, Field(ge=0)] = 1.0
@@ -78,7 +67,7 @@ class DrainSettings(_Section):
     """Seconds that calls in flight may take to finish."""
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """Logs go to stderr, one line an event."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"

@@ -66,6 +66,7 @@ class Chain(grpc.aio.ServerInterceptor):
                 _text_metadata(context.invocation_metadata()),
                 context.peer(),
                 None if remaining is None else time.monotonic() + remaining,
+                auth_context=context.auth_context,
                 request_bytes=len(raw),
             )
             current_call.set(call)

@@ -1,0 +1,112 @@
+"""The settings of what guards the port: TLS, authentication, limits."""
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCOPE_PATTERN = re.compile(r"((predict|feedback):(\*|[^\s:*]+)|admin)")
+Scope = Annotated[str, Field(pattern=f"^{SCOPE_PATTERN.pattern}$")]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class Section(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class IssuerSettings(Section):
+    """An OpenID Connect issuer whose tokens (JWT) are taken."""
+
+    issuer: str
+    """Its URL exactly as its tokens have it in `iss`; https, or http on loopback with `insecure_http`."""
+    audiences: Annotated[tuple[str, ...], Field(min_length=1)]
+    """What the tokens' `aud` must hold one of. Required: without it a token made for any other service would do."""
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
+    """Signature algorithms that are taken, whatever a token claims; asymmetric ones only."""
+    jwks_url: str | None = None
+    """Where its keys are. Default: as `<issuer>/.well-known/openid-configuration` says."""
+    ca_file: Path | None = None
+    """Certificates to trust when fetching its keys, in PEM. Default: the system's."""
+    insecure_http: bool = False
+    """Whether plain http is allowed on loopback, for tests."""
+    client_claim: str = "sub"
+    """The claim that names the client."""
+    scopes_claim: str = "scope"
+    """The claim that holds scopes: a string with spaces between them, or a list."""
+    scope_map: dict[str, frozenset[Scope]] = Field(default_factory=dict)
+    """What a value of `scopes_claim` allows. Values that are scopes themselves need no entry; others allow nothing."""
+    scopes: frozenset[Scope] = frozenset()
+    """What every valid token of this issuer allows."""
+    clients: dict[str, frozenset[Scope]] = Field(default_factory=dict)
+    """What clients, by name, are allowed beyond that. Only these names become labels of metrics."""
+    required_claims: dict[str, str | bool | int] = Field(default_factory=dict)
+    """Claims that must have these values, e.g. `{email_verified: true}`."""
+    leeway: Annotated[float, Field(ge=0, le=300)] = 30.0
+    """Seconds by which the clocks may differ."""
+    max_key_age: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds after which its keys are fetched again. Should that fail, the old ones stay in force."""
+
+    @model_validator(mode="after")
+    def _secure(self) -> "IssuerSettings":
+        for url in (self.issuer, self.jwks_url):
+            if url is not None and not permitted(url, insecure_http=self.insecure_http):
+                raise ValueError(f"{url!r}: expected an https URL, or http on loopback with `insecure_http`")
+        return self
+
+
+class CertificateSettings(Section):
+    """Whom a client certificate stands for."""
+
+    client: str
+    """The client's name, for logs, metrics and limits."""
+    scopes: frozenset[Scope] = frozenset({"predict:*"})
+    """What it may do."""
+
+
+class AuthSettings(Section):
+    """Who may call."""
+
+    enabled: bool = True
+    """Off means that everybody may do everything but administer: only where something else guards the port."""
+    keys_file: Path | None = Path("var/keys.json")
+    """The file that `python -m gateway keys create` writes; re-read when it changes. `null`: no API keys are taken."""
+    issuers: tuple[IssuerSettings, ...] = ()
+    """Issuers whose tokens are taken."""
+    certificates: dict[str, CertificateSettings] = Field(default_factory=dict)
+    """Whom client certificates stand for, by subject alternative name (URI, DNS name, e-mail), or by common name for a
+    certificate without any. Needs `tls.client_ca_file`."""
+
+    @model_validator(mode="after")
+    def _some_way_in(self) -> "AuthSettings":
+        if self.enabled and self.keys_file is None and not self.issuers and not self.certificates:
+            raise ValueError("nobody could call: expected `keys_file`, `issuers` or `certificates`")
+        names = [issuer.issuer for issuer in self.issuers]
+        if len(set(names)) < len(names):
+            raise ValueError("`issuers` has the same issuer twice")
+        return self
+
+
+def permitted(url: str, *, insecure_http: bool) -> bool:
+    """Whether keys may be fetched from `url`: https with a host, or http on loopback if that is allowed."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and insecure_http and is_loopback(host)))
+
+
+def is_loopback(host: Any) -> bool:
+    """Whether a host's name or address means this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(str(host).strip("[]")).is_loopback
+    except ValueError:
+        return False
