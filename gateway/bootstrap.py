@@ -15,6 +15,7 @@ from gateway.auth.keys import KeyRing, KeysFileError
 from gateway.auth.principal import EVERYONE
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
+from gateway.certificates import CertificateError, Certificates
 from gateway.guard_settings import AuthSettings
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.admission import Admission
@@ -50,10 +51,11 @@ OVERSIZE_FACTOR = 4
 async def serve(settings: Settings) -> None:
     """Runs the gateway until SIGTERM or SIGINT. AddressTakenError or KeysFileError if it cannot start."""
     metrics = Metrics()
+    own_certificates = Certificates.of(settings.tls)
     auth = settings.auth
     keys = KeyRing(auth.keys_file) if auth.enabled and auth.keys_file else None
     tokens = _token_verifier(auth) if auth.enabled and auth.issuers else None
-    certificates = ClientCertificates(auth.certificates) if auth.enabled and auth.certificates else None
+    client_certificates = ClientCertificates(auth.certificates) if auth.enabled and auth.certificates else None
     backend = TensorFlowServing(settings.backend.address)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
@@ -73,7 +75,7 @@ async def serve(settings: Settings) -> None:
         RequestId(),
         AccessLog(),
         CallMetrics(metrics),
-        Authentication(keys, tokens, certificates) if auth.enabled else NoAuthentication(EVERYONE),
+        Authentication(keys, tokens, client_certificates) if auth.enabled else NoAuthentication(EVERYONE),
         Admission(settings.limits.max_concurrent_calls),
     ]
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
@@ -86,8 +88,9 @@ async def serve(settings: Settings) -> None:
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
     stopping = asyncio.Event()
-    ops = OpsServer(application(catalog, metrics, stopping.is_set), settings.http)
-    port = server.bind(settings.listen)
+    https = own_certificates.http_context() if own_certificates and settings.tls.http else None
+    ops = OpsServer(application(catalog, metrics, stopping.is_set), settings.http, https)
+    port = server.bind(settings.listen, own_certificates.grpc_credentials() if own_certificates else None)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,7 +102,7 @@ async def serve(settings: Settings) -> None:
     background = [
         watching,
         loop.create_task(_publish_health(health_servicer)),
-        *([loop.create_task(_watch_keys(keys))] if keys else []),
+        loop.create_task(_watch_files(keys, own_certificates)),
     ]
     if tokens:
         tokens.start()
@@ -112,6 +115,7 @@ async def serve(settings: Settings) -> None:
         models=list(settings.models),
         backend=settings.backend.address,
         auth=settings.auth.enabled,
+        tls=own_certificates is not None,
     )
 
     await stopping.wait()
@@ -137,14 +141,19 @@ async def _publish_health(servicer: Health) -> None:
         await servicer.publish()
 
 
-async def _watch_keys(keys: KeyRing) -> None:
+async def _watch_files(keys: KeyRing | None, certificates: Certificates | None) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
         try:
-            if keys.reload():
+            if keys and keys.reload():
                 log.info("keys reloaded")
         except KeysFileError as error:
             log.error("keys file unreadable, the keys stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
+        try:
+            if certificates and certificates.reload():
+                log.info("certificates reloaded")
+        except CertificateError as error:
+            log.error("certificates stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
 
 
 def _token_verifier(settings: AuthSettings) -> "TokenVerifier":

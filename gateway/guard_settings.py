@@ -19,6 +19,30 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class TlsSettings(Section):
+    """TLS on the gateway's ports. The files are read again when they change; connections that stand stay."""
+
+    certificate_file: Path | None = None
+    """The certificate and those that lead to its authority, in PEM."""
+    key_file: Path | None = None
+    """The certificate's private key, in PEM, without a password."""
+    client_ca_file: Path | None = None
+    """Authorities, in PEM: with it, clients of the gRPC port must have a certificate of theirs (mutual TLS)."""
+    http: bool = False
+    """Whether the HTTP port speaks TLS too; clients need no certificate there."""
+    plaintext_anywhere: bool = False
+    """Whether ports without TLS may be reached from other machines: only where something in front ends TLS, as Cloud
+    Run does. Otherwise the gateway speaks plain text on loopback alone."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "TlsSettings":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("expected both `certificate_file` and `key_file`, or neither")
+        if self.certificate_file is None and (self.client_ca_file or self.http):
+            raise ValueError("`client_ca_file` and `http` need `certificate_file` and `key_file`")
+        return self
+
+
 class IssuerSettings(Section):
     """An OpenID Connect issuer whose tokens (JWT) are taken."""
 

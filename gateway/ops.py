@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -40,10 +41,13 @@ def application(catalog: Catalog, metrics: Metrics, draining: Callable[[], bool]
 class OpsServer(uvicorn.Server):
     """uvicorn beside the gRPC server, in the same event loop; the process's signals are not its business."""
 
-    def __init__(self, app: Starlette, address: str) -> None:
+    def __init__(self, app: Starlette, address: str, tls: ssl.SSLContext | None = None) -> None:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        if tls:
+            config.ssl_context_factory = lambda *_: tls
+        super().__init__(config)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

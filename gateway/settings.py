@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -18,7 +18,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from gateway.guard_settings import AuthSettings, Section
+from gateway.guard_settings import AuthSettings, Section, TlsSettings, is_loopback
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
 Port = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
@@ -89,6 +89,7 @@ class Settings(BaseSettings):
         cli_implicit_flags=True,
         cli_avoid_json=True,
         cli_hide_none_type=True,
+        cli_parse_none_str="null",
         cli_prog_name="python -m gateway",
     )
 
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     backend: BackendSettings = BackendSettings()
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()
+    tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()
@@ -124,6 +126,20 @@ class Settings(BaseSettings):
         if value is not None and not 16 <= len(value.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
             raise ValueError("expected 16 to 64 bytes")
         return value
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "Settings":
+        encrypted = {"listen": self.tls.certificate_file is not None, "http": self.tls.http}
+        for name, address in (("listen", self.listen), ("http", self.http)):
+            if not (encrypted[name] or self.tls.plaintext_anywhere or is_loopback(address.rpartition(":")[0])):
+                raise ValueError(
+                    f"`{name}` is {address}, where other machines would speak to it in plain text; expected an address "
+                    "on loopback, TLS (`tls.certificate_file`, `tls.key_file`, `tls.http`), or "
+                    "`tls.plaintext_anywhere` if something in front ends TLS"
+                )
+        if self.auth.certificates and self.tls.client_ca_file is None:
+            raise ValueError("`auth.certificates` needs `tls.client_ca_file`: without it no client shows a certificate")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from gateway.auth.principal import Principal
 from gateway.errors import Unauthenticated
 from gateway.guard_settings import Scope
+from gateway.watched_files import Stamp, stamp
 
 _PREFIX = "tg"
 _PARTS = 3
@@ -95,21 +96,20 @@ class KeyRing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp = (0, 0, 0)
+        self._stamp: Stamp | None = None
         self._keys: dict[str, Key] = {}
         self.reload()
 
     def reload(self) -> bool:
         """Reads the file if it has changed; True if it was read. KeysFileError leaves the keys as they are."""
         try:
-            stat = self._path.stat()
+            found = stamp(self._path)
         except OSError as error:
             raise KeysFileError(f"keys file {self._path}: {error.strerror}") from error
-        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        if stamp == self._stamp:
+        if found == self._stamp:
             return False
         self._keys = {key.id: key for key in KeysFile.load(self._path).keys}
-        self._stamp = stamp
+        self._stamp = found
         return True
 
     def authenticate(self, presented: str) -> Principal:
