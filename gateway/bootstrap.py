@@ -16,13 +16,16 @@ from gateway.auth.principal import EVERYONE
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
-from gateway.guard_settings import AuthSettings
+from gateway.guard_settings import AuthSettings, LimitSettings
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.admission import Admission
 from gateway.interceptors.authentication import Authentication, NoAuthentication
+from gateway.interceptors.call_limits import CallLimits
 from gateway.interceptors.call_metrics import CallMetrics
 from gateway.interceptors.chain import Chain, Interceptor
 from gateway.interceptors.request_id import RequestId
+from gateway.limits import Store
+from gateway.limits.memory import MemoryStore
 from gateway.metrics import Metrics
 from gateway.ops import OpsServer, application
 from gateway.predictor import BatchLimits, Predictor
@@ -51,6 +54,7 @@ OVERSIZE_FACTOR = 4
 async def serve(settings: Settings) -> None:
     """Runs the gateway until SIGTERM or SIGINT. AddressTakenError or KeysFileError if it cannot start."""
     metrics = Metrics()
+    limit_store = _limit_store(settings.limits, metrics)
     own_certificates = Certificates.of(settings.tls)
     auth = settings.auth
     keys = KeyRing(auth.keys_file) if auth.enabled and auth.keys_file else None
@@ -76,7 +80,8 @@ async def serve(settings: Settings) -> None:
         AccessLog(),
         CallMetrics(metrics),
         Authentication(keys, tokens, client_certificates) if auth.enabled else NoAuthentication(EVERYONE),
-        Admission(settings.limits.max_concurrent_calls),
+        CallLimits(settings.limits, limit_store, metrics),
+        Admission(settings.limits, metrics),
     ]
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
     server = GrpcAioServer(
@@ -130,6 +135,7 @@ async def serve(settings: Settings) -> None:
     await asyncio.gather(ops_task, *background, return_exceptions=True)
     if tokens:
         await tokens.close()
+    await limit_store.close()
     await backend.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
@@ -154,6 +160,16 @@ async def _watch_files(keys: KeyRing | None, certificates: Certificates | None) 
                 log.info("certificates reloaded")
         except CertificateError as error:
             log.error("certificates stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
+
+
+def _limit_store(settings: LimitSettings, metrics: Metrics) -> Store:
+    if settings.redis_url is None:
+        return MemoryStore()
+    # Only where there is one: the library takes 40 MB and half a second to import.
+    from gateway.limits.redis import RedisStore  # noqa: PLC0415
+
+    url = settings.redis_url.get_secret_value()
+    return RedisStore(url, metrics, timeout=settings.redis_timeout, when_down=settings.redis_down)
 
 
 def _token_verifier(settings: AuthSettings) -> "TokenVerifier":

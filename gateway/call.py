@@ -1,7 +1,7 @@
 """One call as the interceptors and the servicers see it, whatever transport carries it."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -28,6 +28,12 @@ class Call:
     """As far as the gateway serves it: what a caller merely claims never becomes a metric's label."""
     version: int = 0
     instances: int = 0
+    messages: int = 0
+    """Messages that asked a model, of which a stream has several."""
+    bulk: bool = False
+    """Whether the call waits until nothing else does when the gateway is full."""
+    on_model: Callable[["Call", str, int], Awaitable[None]] | None = None
+    """Who counts what models are asked: called with the call, the model and the number of the message."""
     failed_instances: int = 0
     code: str = "OK"
     """The name of the status code that the call ended with."""
@@ -35,6 +41,15 @@ class Call:
     message: str = ""
     failure: Exception | None = None
     """What the call failed with."""
+
+    async def enter(self, model: str) -> None:
+        """Says which of the gateway's models a message is for; Overloaded if the model, or a stream's client, has had
+        its share.
+        """
+        self.model = model
+        self.messages += 1
+        if self.on_model is not None:
+            await self.on_model(self, model, self.messages)
 
     @property
     def seconds(self) -> float:

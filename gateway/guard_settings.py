@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 SCOPE_PATTERN = re.compile(r"((predict|feedback):(\*|[^\s:*]+)|admin)")
 Scope = Annotated[str, Field(pattern=f"^{SCOPE_PATTERN.pattern}$")]
@@ -113,6 +113,56 @@ class AuthSettings(Section):
         if len(set(names)) < len(names):
             raise ValueError("`issuers` has the same issuer twice")
         return self
+
+
+class RateSettings(Section):
+    """How much may be asked. What is not set is not limited."""
+
+    calls_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Calls per second in the long run, a token bucket's rate."""
+    burst: Annotated[int, Field(ge=1)] | None = None
+    """Calls that may come at once, the bucket's size. Default: a second's worth."""
+    concurrent_calls: Annotated[int, Field(ge=1)] | None = None
+    """Calls being answered at once."""
+
+
+class ClientLimitSettings(RateSettings):
+    """How much a client may ask."""
+
+    calls_per_day: Annotated[int, Field(ge=1)] | None = None
+    """Calls per day, from midnight to midnight UTC."""
+    priority: Literal["interactive", "bulk"] = "interactive"
+    """The best class its calls may have when the gateway is full: bulk waits until nothing interactive does. A call may
+    lower its own with the metadata `x-priority: bulk`."""
+
+
+class LimitSettings(Section):
+    """What one client, one model, and all of them together may be asked. Beyond it callers get RESOURCE_EXHAUSTED with
+    the time after which to retry.
+    """
+
+    max_request_bytes: Annotated[int, Field(ge=1, le=512 << 20)] = 16 << 20
+    """Size of one request message."""
+    max_instances: Annotated[int, Field(ge=1)] = 256
+    """Instances in one request."""
+    max_concurrent_calls: Annotated[int, Field(ge=1)] = 1024
+    """Calls being answered at once."""
+    max_waiting_calls: Annotated[int, Field(ge=0)] = 1024
+    """Calls that may wait for one of those to end, interactive ones before bulk."""
+    max_bytes_in_flight: Annotated[int, Field(ge=1)] = 512 << 20
+    """Bytes of all requests that are being answered or wait."""
+    client: ClientLimitSettings = ClientLimitSettings()
+    """Each client that `clients` does not name."""
+    clients: dict[str, ClientLimitSettings] = Field(default_factory=dict)
+    """Clients by name, each instead of `client`."""
+    models: dict[str, RateSettings] = Field(default_factory=dict)
+    """Models by name, for all clients together."""
+    redis_url: SecretStr | None = None
+    """redis://, rediss:// or unix:// URL of a Redis in which all replicas count together. Default: each by itself."""
+    redis_timeout: Annotated[float, Field(gt=0)] = 0.1
+    """Seconds that Redis may take."""
+    redis_down: Literal["local", "refuse"] = "local"
+    """While Redis is away: `local`, each replica counts by itself; `refuse`, limited calls get RESOURCE_EXHAUSTED."""
 
 
 def permitted(url: str, *, insecure_http: bool) -> bool:

@@ -29,6 +29,20 @@ class Metrics:
         self.in_flight = Gauge(
             "tensorgate_calls_in_flight", "Calls being answered.", ("method",), registry=self.registry
         )
+        self.calls_waiting = Gauge(
+            "tensorgate_calls_waiting", "Calls that wait for their turn.", registry=self.registry
+        )
+        self.rejections = Counter(
+            "tensorgate_rejections",
+            "Calls refused because of a limit, by reason and by what is limited: client, model, gateway.",
+            ("reason", "limit"),
+            registry=self.registry,
+        )
+        self.limit_store_down = Gauge(
+            "tensorgate_limit_store_down",
+            "1 while Redis is away and the limits are counted, or refused, by this replica alone.",
+            registry=self.registry,
+        )
         self.instance_errors = Counter(
             "tensorgate_instance_errors",
             "Instances that could not be answered, by reason.",

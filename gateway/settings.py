@@ -18,7 +18,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from gateway.guard_settings import AuthSettings, Section, TlsSettings, is_loopback
+from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
 Port = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
@@ -45,17 +45,6 @@ class BatchingSettings(Section):
     """Upstream calls at once for each model version and signature."""
     max_queued_rows: Annotated[int, Field(ge=1)] = 4096
     """Rows that may wait; beyond them callers get RESOURCE_EXHAUSTED."""
-
-
-class LimitSettings(Section):
-    """What one caller, and all of them together, may ask."""
-
-    max_request_bytes: Annotated[int, Field(ge=1, le=512 << 20)] = 16 << 20
-    """Size of one request message."""
-    max_instances: Annotated[int, Field(ge=1)] = 256
-    """Instances in one request."""
-    max_concurrent_calls: Annotated[int, Field(ge=1)] = 1024
-    """Calls being answered at once."""
 
 
 class DrainSettings(Section):

@@ -48,7 +48,7 @@ class Inference(InferenceServiceServicer):
     async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
         """Answers one or many instances."""
         call = current_call.get()
-        call.model = self._authorized(request.model).name
+        await call.enter(self._authorized(request.model).name)
         call.instances = len(request.instances)
         instances = [_instance_or_error(instance) for instance in request.instances]
         query = Query(call.model, instances, request.version, request.signature, request.top_k)

@@ -10,7 +10,6 @@ import structlog
 
 from gateway.call import Call, current_call
 from gateway.interceptors.access_log import AccessLog
-from gateway.interceptors.admission import Admission
 from gateway.interceptors.chain import Chain
 from gateway.interceptors.request_id import RequestId
 from serving.transport.grpc_aio import GrpcAioServer
@@ -96,16 +95,3 @@ async def test_too_large() -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(Chain([], max_request_bytes=9), echo, b"x" * 10)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-async def test_admission() -> None:
-    """No more calls at once than admitted; one that was refused gives no place back."""
-    admission = Admission(1)
-    calls = [Call("/s/M", {}, "", None) for _ in range(3)]
-    await admission.on_start(calls[0])
-    for refused in calls[1:]:
-        with pytest.raises(Exception, match="as many as it may"):
-            await admission.on_start(refused)
-        admission.on_end(refused)
-    admission.on_end(calls[0])
-    await admission.on_start(calls[1])
