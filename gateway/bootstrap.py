@@ -60,7 +60,7 @@ async def serve(settings: Settings) -> None:
     keys = KeyRing(auth.keys_file) if auth.enabled and auth.keys_file else None
     tokens = _token_verifier(auth) if auth.enabled and auth.issuers else None
     client_certificates = ClientCertificates(auth.certificates) if auth.enabled and auth.certificates else None
-    backend = TensorFlowServing(settings.backend.address)
+    backend = TensorFlowServing(settings.backend, metrics)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
     predictor = Predictor(

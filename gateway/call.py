@@ -28,12 +28,10 @@ class Call:
     """As far as the gateway serves it: what a caller merely claims never becomes a metric's label."""
     version: int = 0
     instances: int = 0
-    messages: int = 0
-    """Messages that asked a model, of which a stream has several."""
     bulk: bool = False
     """Whether the call waits until nothing else does when the gateway is full."""
-    on_model: Callable[["Call", str, int], Awaitable[None]] | None = None
-    """Who counts what models are asked: called with the call, the model and the number of the message."""
+    on_model: Callable[["Call", str], Awaitable[None]] | None = None
+    """Who counts what models are asked."""
     failed_instances: int = 0
     code: str = "OK"
     """The name of the status code that the call ended with."""
@@ -43,13 +41,10 @@ class Call:
     """What the call failed with."""
 
     async def enter(self, model: str) -> None:
-        """Says which of the gateway's models a message is for; Overloaded if the model, or a stream's client, has had
-        its share.
-        """
+        """Says which of the gateway's models a message is for; Overloaded if the model has had its share."""
         self.model = model
-        self.messages += 1
         if self.on_model is not None:
-            await self.on_model(self, model, self.messages)
+            await self.on_model(self, model)
 
     @property
     def seconds(self) -> float:

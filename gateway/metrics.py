@@ -65,6 +65,20 @@ class Metrics:
             ("model",),
             registry=self.registry,
         )
+        self.backend_server_up = Gauge(
+            "tensorgate_backend_server_up",
+            "1 if the model server answered the last poll.",
+            ("server",),
+            registry=self.registry,
+        )
+        self.backend_breaker_open = Gauge(
+            "tensorgate_backend_breaker_open",
+            "1 while predictions are refused because the model servers do not answer.",
+            registry=self.registry,
+        )
+        self.backend_hedges = Counter(
+            "tensorgate_backend_hedges", "Predictions that were sent a second time.", registry=self.registry
+        )
         self.model_version = Gauge(
             "tensorgate_model_version",
             "The version that answers by default; 0 for none.",

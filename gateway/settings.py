@@ -18,22 +18,11 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from gateway.backend.settings import ADDRESS, BackendSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
-Port = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
-Address = Annotated[str, Field(pattern=Port)]
-
-
-class BackendSettings(Section):
-    """The model server behind the gateway."""
-
-    address: Address = "127.0.0.1:8500"
-    """host:port of TensorFlow Serving or of the embedded server."""
-    timeout: Annotated[float, Field(gt=0)] = 10.0
-    """Seconds that a prediction may take where the caller sets no shorter deadline."""
-    poll_interval: Annotated[float, Field(gt=0)] = 1.0
-    """Seconds between two looks at which versions there are."""
+Address = Annotated[str, Field(pattern=f"^{ADDRESS}$")]
 
 
 class BatchingSettings(Section):

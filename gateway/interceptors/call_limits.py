@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+from collections.abc import Sequence
 from functools import lru_cache
 
 from gateway.auth.principal import Principal
@@ -49,14 +50,13 @@ class CallLimits:
             name, rules_ = held
             self._store.release(rules_, name)
 
-    async def _on_model(self, call: Call, model: str, messages: int) -> None:
-        # The first message is the call's own, which its client has been counted.
-        again = self._client_rules(call.principal.group, call.principal.client) if messages > 1 else ()
-        first = messages == 1
-        found = [*again, *self._model_rules.get(model, ())]
-        await self._take(call, [rule for rule in found if first or rule.kind != "concurrency"], "model")
+    async def _on_model(self, call: Call, model: str) -> None:
+        await self._take(call, self._model_rules.get(model, ()), "model")
 
-    async def _take(self, call: Call, found: "list[Rule] | tuple[Rule, ...]", whose: str) -> None:
+    async def _take(self, call: Call, found: Sequence[Rule], whose: str) -> None:
+        _, held = self._held.get(id(call), ("", []))
+        # A stream has one place however many messages it sends.
+        found = [rule for rule in found if rule not in held]
         if not found:
             return
         places = [rule for rule in found if rule.kind == "concurrency"]

@@ -223,10 +223,8 @@ async def test_calls_at_once() -> None:
 
 
 async def test_stream() -> None:
-    """Each message of a stream counts for rates, once for its client and its model; the stream is one call at once."""
-    guard = limits(
-        client={"calls_per_second": 0.01, "burst": 3, "concurrent_calls": 1}, models={"m": {"calls_per_second": 99}}
-    )
+    """Each message of a stream counts for its model's rate; the stream is one call at once."""
+    guard = limits(models={"m": {"calls_per_second": 0.01, "burst": 3, "concurrent_calls": 1}})
     stream = call()
     await guard.on_start(stream)
     for _ in range(3):
