@@ -3,42 +3,32 @@
 import asyncio
 import secrets
 import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
 
 import structlog
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from gateway.auth.client_certificates import ClientCertificates
-from gateway.auth.keys import KeyRing, KeysFileError
-from gateway.auth.principal import EVERYONE
+from gateway import configuration
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
-from gateway.certificates import CertificateError, Certificates
-from gateway.guard_settings import AuthSettings, LimitSettings
+from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
-from gateway.interceptors.admission import Admission
-from gateway.interceptors.authentication import Authentication, NoAuthentication
-from gateway.interceptors.call_limits import CallLimits
 from gateway.interceptors.call_metrics import CallMetrics
 from gateway.interceptors.chain import Chain, Interceptor
 from gateway.interceptors.request_id import RequestId
-from gateway.limits import Store
-from gateway.limits.memory import MemoryStore
 from gateway.metrics import Metrics
 from gateway.ops import OpsServer, application
 from gateway.predictor import BatchLimits, Predictor
 from gateway.receipts import Receipts
+from gateway.reload import Reloader
 from gateway.servicers import health, inference
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.settings import Settings
 from serving.transport.grpc_aio import GrpcAioServer
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
-
-if TYPE_CHECKING:
-    from gateway.auth.tokens import TokenVerifier
 
 log = structlog.get_logger("gateway")
 
@@ -51,15 +41,13 @@ FIRST_LOOK = 0.3
 OVERSIZE_FACTOR = 4
 
 
-async def serve(settings: Settings) -> None:
-    """Runs the gateway until SIGTERM or SIGINT. AddressTakenError or KeysFileError if it cannot start."""
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
+
+    AddressTakenError, KeysFileError or CertificateError if it cannot start.
+    """
     metrics = Metrics()
-    limit_store = _limit_store(settings.limits, metrics)
-    own_certificates = Certificates.of(settings.tls)
-    auth = settings.auth
-    keys = KeyRing(auth.keys_file) if auth.enabled and auth.keys_file else None
-    tokens = _token_verifier(auth) if auth.enabled and auth.issuers else None
-    client_certificates = ClientCertificates(auth.certificates) if auth.enabled and auth.certificates else None
+    guards = Guards(settings, metrics)
     backend = TensorFlowServing(settings.backend, metrics)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
@@ -79,9 +67,9 @@ async def serve(settings: Settings) -> None:
         RequestId(),
         AccessLog(),
         CallMetrics(metrics),
-        Authentication(keys, tokens, client_certificates) if auth.enabled else NoAuthentication(EVERYONE),
-        CallLimits(settings.limits, limit_store, metrics),
-        Admission(settings.limits, metrics),
+        guards.authentication,
+        guards.call_limits,
+        guards.admission,
     ]
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
     server = GrpcAioServer(
@@ -93,9 +81,10 @@ async def serve(settings: Settings) -> None:
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
     stopping = asyncio.Event()
-    https = own_certificates.http_context() if own_certificates and settings.tls.http else None
+    tls = guards.certificates
+    https = tls.http_context() if tls and settings.tls.http else None
     ops = OpsServer(application(catalog, metrics, stopping.is_set), settings.http, https)
-    port = server.bind(settings.listen, own_certificates.grpc_credentials() if own_certificates else None)
+    port = server.bind(settings.listen, tls.grpc_credentials() if tls else None)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,13 +93,16 @@ async def serve(settings: Settings) -> None:
     # A backend that is there is known before the first call comes; one that is not must not keep the ports closed.
     await catalog.wait_ready(FIRST_LOOK)
     await health_servicer.publish()
+    guards.start()
+    reloader = Reloader(
+        settings, load, configuration.file(), [guards.replace, lambda _, new: catalog.replace(new.models)]
+    )
     background = [
         watching,
         loop.create_task(_publish_health(health_servicer)),
-        loop.create_task(_watch_files(keys, own_certificates)),
+        loop.create_task(guards.watch(WATCH_INTERVAL)),
+        loop.create_task(reloader.watch(WATCH_INTERVAL)),
     ]
-    if tokens:
-        tokens.start()
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()
     log.info(
@@ -120,7 +112,7 @@ async def serve(settings: Settings) -> None:
         models=list(settings.models),
         backend=settings.backend.address,
         auth=settings.auth.enabled,
-        tls=own_certificates is not None,
+        tls=tls is not None,
     )
 
     await stopping.wait()
@@ -133,9 +125,7 @@ async def serve(settings: Settings) -> None:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
-    if tokens:
-        await tokens.close()
-    await limit_store.close()
+    await guards.close()
     await backend.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
@@ -145,38 +135,6 @@ async def _publish_health(servicer: Health) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
         await servicer.publish()
-
-
-async def _watch_files(keys: KeyRing | None, certificates: Certificates | None) -> None:
-    while True:
-        await asyncio.sleep(WATCH_INTERVAL)
-        try:
-            if keys and keys.reload():
-                log.info("keys reloaded")
-        except KeysFileError as error:
-            log.error("keys file unreadable, the keys stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
-        try:
-            if certificates and certificates.reload():
-                log.info("certificates reloaded")
-        except CertificateError as error:
-            log.error("certificates stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
-
-
-def _limit_store(settings: LimitSettings, metrics: Metrics) -> Store:
-    if settings.redis_url is None:
-        return MemoryStore()
-    # Only where there is one: the library takes 40 MB and half a second to import.
-    from gateway.limits.redis import RedisStore  # noqa: PLC0415
-
-    url = settings.redis_url.get_secret_value()
-    return RedisStore(url, metrics, timeout=settings.redis_timeout, when_down=settings.redis_down)
-
-
-def _token_verifier(settings: AuthSettings) -> "TokenVerifier":
-    # Only where there are issuers: the cryptography takes 20 MB and a fifth of a second to import.
-    from gateway.auth.tokens import TokenVerifier  # noqa: PLC0415
-
-    return TokenVerifier(settings.issuers)
 
 
 def _receipt_key(settings: Settings) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 SCOPE_PATTERN = re.compile(r"((predict|feedback):(\*|[^\s:*]+)|admin)")
 Scope = Annotated[str, Field(pattern=f"^{SCOPE_PATTERN.pattern}$")]
@@ -163,6 +163,13 @@ class LimitSettings(Section):
     """Seconds that Redis may take."""
     redis_down: Literal["local", "refuse"] = "local"
     """While Redis is away: `local`, each replica counts by itself; `refuse`, limited calls get RESOURCE_EXHAUSTED."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("expected a URL that begins with redis://, rediss:// or unix://")
+        return value
 
 
 def permitted(url: str, *, insecure_http: bool) -> bool:

@@ -91,3 +91,8 @@ class Metrics:
             ("model",),
             registry=self.registry,
         )
+
+    def forget_model(self, name: str) -> None:
+        """Drops what says how a model is that is no longer served; what has been counted stays."""
+        for gauge in (self.backend_up, self.model_version, self.refused_versions):
+            gauge.remove_by_labels({"model": name})

@@ -114,7 +114,10 @@ class IssuerKeys:
 def fetch(settings: IssuerSettings) -> Keys:
     """The issuer's keys, those that the settings would take; blocks. IssuerError says what went wrong."""
     deadline = time.monotonic() + FETCH_TIMEOUT
-    context = ssl.create_default_context(cafile=settings.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise IssuerError(f"{settings.ca_file}: {error}") from error
     url = settings.jwks_url or _discover(settings, context, deadline)
     if not permitted(url, insecure_http=settings.insecure_http):
         raise IssuerError(f"keys at {url!r}; expected an https URL")

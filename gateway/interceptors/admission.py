@@ -22,10 +22,8 @@ class Admission:
     """
 
     def __init__(self, settings: LimitSettings, metrics: Metrics) -> None:
-        self._limit = settings.max_concurrent_calls
-        self._max_waiting = settings.max_waiting_calls
-        self._max_bytes = settings.max_bytes_in_flight
         self._metrics = metrics
+        self.replace(settings)
         # Keyed by identity: a call that was refused must not give back a place that it never had.
         self._admitted: dict[int, float] = {}
         """When each call was admitted, on the clock of time.monotonic."""
@@ -36,6 +34,12 @@ class Admission:
         self._bytes_in_flight = 0
         self._seconds = 0.0
         """How long a call has taken lately."""
+
+    def replace(self, settings: LimitSettings) -> None:
+        """Takes other settings from now on."""
+        self._limit = settings.max_concurrent_calls
+        self._max_waiting = settings.max_waiting_calls
+        self._max_bytes = settings.max_bytes_in_flight
 
     async def on_start(self, call: Call) -> None:
         """Takes a place, when there is one. Overloaded if there will be none, DeadlineExceeded if it came too late."""
@@ -69,10 +73,12 @@ class Admission:
         admitted = self._admitted.pop(id(call), None)
         if admitted is not None:
             self._seconds += _WEIGHT * (time.monotonic() - admitted - self._seconds)
-            self._admit_next()
+            while len(self._admitted) < self._limit and self._admit_next():
+                pass
         self._metrics.calls_waiting.set(len(self._waiting))
 
-    def _admit_next(self) -> None:
+    def _admit_next(self) -> bool:
+        """Gives a place to who waits first; False if nobody waits."""
         for queue in self._queues.values():
             if queue:
                 waiter = queue.popleft()
@@ -81,7 +87,8 @@ class Admission:
                 # One that is being cancelled passes the place on when it ends.
                 if not turn.done():
                     turn.set_result(None)
-                return
+                return True
+        return False
 
     def _displace_bulk(self) -> bool:
         """Sends away the bulk call that came last; False if none waits."""

@@ -38,25 +38,25 @@ class Authentication:
         tokens: Tokens | None = None,
         certificates: ClientCertificates | None = None,
     ) -> None:
-        self._keys = keys
-        self._tokens = tokens
-        self._certificates = certificates
+        self.keys = keys
+        self.tokens = tokens
+        self.certificates = certificates
 
     async def on_start(self, call: Call) -> None:
         """Sets `call.principal`; Unauthenticated without a valid credential."""
         header = call.metadata.get("authorization", "")
         bearer = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
         key = call.metadata.get("x-api-key")
-        if not key and self._tokens and bearer.count(".") == _TOKEN_DOTS:
-            call.principal = await self._tokens.authenticate(bearer)
+        if not key and self.tokens and bearer.count(".") == _TOKEN_DOTS:
+            call.principal = await self.tokens.authenticate(bearer)
             return
         presented = key or bearer
-        if presented and self._keys:
-            call.principal = self._keys.authenticate(presented)
+        if presented and self.keys:
+            call.principal = self.keys.authenticate(presented)
             return
         if presented:
             raise Unauthenticated("no credential of this kind is taken here", reason="CREDENTIAL_INVALID")
-        principal = self._certificates.authenticate(call.auth_context()) if self._certificates else None
+        principal = self.certificates.authenticate(call.auth_context()) if self.certificates else None
         if principal is None:
             raise Unauthenticated(f"no credential; expected {self._expected()}")
         call.principal = principal
@@ -66,11 +66,11 @@ class Authentication:
 
     def _expected(self) -> str:
         ways = []
-        if self._keys:
+        if self.keys:
             ways.append("the metadata `authorization: Bearer <API key>` or `x-api-key: <API key>`")
-        if self._tokens:
+        if self.tokens:
             ways.append("the metadata `authorization: Bearer <token>`")
-        if self._certificates:
+        if self.certificates:
             ways.append("a client certificate")
         return ", or ".join(ways)
 
