@@ -16,18 +16,23 @@ from gateway.catalog import Catalog
 from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.call_metrics import CallMetrics
-from gateway.interceptors.chain import Chain, Interceptor
+from gateway.interceptors.chain import Chain
+from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
 from gateway.ops import OpsServer, application
-from gateway.predictor import BatchLimits, Predictor
+from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
-from gateway.servicers import health, inference
+from gateway.servicers import health, inference, open_inference, reflection, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
+from gateway.servicers.open_inference import OpenInference
+from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
+from gateway.upstream import BatchLimits, Upstream
 from serving.transport.grpc_aio import GrpcAioServer
+from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 log = structlog.get_logger("gateway")
@@ -46,22 +51,35 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
 
     AddressTakenError, KeysFileError or CertificateError if it cannot start.
     """
+    stopping = asyncio.Event()
     metrics = Metrics()
     guards = Guards(settings, metrics)
     backend = TensorFlowServing(settings.backend, metrics)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
+    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()))
     predictor = Predictor(
         catalog,
-        backend,
+        upstream,
         Receipts(_receipt_key(settings)),
         metrics,
         executor,
-        batch=BatchLimits(**settings.batching.model_dump()),
         max_instances=settings.limits.max_instances,
     )
-    servicer = Inference(predictor, catalog, metrics, default_timeout=settings.backend.timeout)
-    health_servicer = Health(catalog, (inference.NAME,))
+    timeout = settings.backend.timeout
+    inference_servicer = Inference(
+        predictor,
+        catalog,
+        metrics,
+        default_timeout=timeout,
+        max_stream_in_flight=settings.limits.max_stream_in_flight,
+    )
+    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=timeout)
+    open_inference_servicer = OpenInference(
+        predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
+    )
+    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
+    health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
         RequestId(),
@@ -74,13 +92,15 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
     server = GrpcAioServer(
         [
-            partial(add_InferenceServiceServicer_to_server, servicer),
+            partial(add_InferenceServiceServicer_to_server, inference_servicer),
+            tf_serving_servicer.register,
+            partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             partial(add_HealthServicer_to_server, health_servicer),
+            *([partial(reflection.register, services=(*services, health.NAME))] if settings.reflection else []),
         ],
         interceptors=[chain],
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
-    stopping = asyncio.Event()
     tls = guards.certificates
     https = tls.http_context() if tls and settings.tls.http else None
     ops = OpsServer(application(catalog, metrics, stopping.is_set), settings.http, https)

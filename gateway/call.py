@@ -22,6 +22,9 @@ class Call:
     """What the transport knows of the peer, its certificate above all, by gRPC's names; asked for only if needed."""
     started: float = field(default_factory=time.perf_counter)
     request_id: str = ""
+    streaming: bool = False
+    messages: int = 0
+    """Messages that a streaming caller has sent so far."""
     request_bytes: int = 0
     principal: Principal = ANONYMOUS
     model: str = ""
@@ -50,6 +53,11 @@ class Call:
     def seconds(self) -> float:
         """How long the call has taken so far."""
         return time.perf_counter() - self.started
+
+    def deadline_within(self, seconds: float) -> float:
+        """The caller's deadline, or `seconds` from now if that is earlier."""
+        deadline = time.monotonic() + seconds
+        return deadline if self.deadline is None else min(deadline, self.deadline)
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

@@ -65,6 +65,8 @@ class Model:
     backend_up: bool = False
     stale: bool = True
     """Whether the backend was away since the versions were read: it may have other files behind the same numbers."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """The version labels that were asked for since the last poll."""
 
     @property
     def default(self) -> Servable | None:
@@ -114,6 +116,18 @@ class Catalog:
             raise ModelNotFound(f"the gateway serves no model called {name[:100]!r}", field="model")
         return self.models[name]
 
+    async def labelled(self, name: str, label: str) -> int:
+        """The version that a served model's label points at, as of the last poll; BackendRejected if there is none."""
+        model = self.models[name]
+        version = model.labels.get(label)
+        if version is None:
+            version = await self._backend.labelled(name, label)
+            if version not in model.versions:
+                # It points at what has come since the last poll.
+                await self.refresh(name)
+            model.labels[label] = version
+        return version
+
     async def watch(self, interval: float) -> None:
         """Keeps every model up to date, asking every `interval` seconds, until cancelled."""
         while True:
@@ -126,6 +140,7 @@ class Catalog:
         if model is None:
             return
         async with self._locks[name]:
+            model.labels = {}
             try:
                 reported = await self._backend.versions(name)
             except GatewayError as error:

@@ -12,8 +12,9 @@ GatewayError
 ├── NotReady             no version of the model can answer yet; retry later
 ├── BackendUnavailable   the backend cannot be reached; retry later
 ├── DeadlineExceeded     the caller's time, or the backend's, ran out
-└── BackendFailed        the backend answered with an error or with nonsense
-    └── BackendRejected  the backend found the request itself wrong
+├── BackendFailed        the backend answered with an error or with nonsense
+│   └── BackendRejected  the backend found the request itself wrong
+└── BackendStatus        the backend's own status, for a caller who speaks its protocol
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ class GatewayError(Exception):
         metadata: Mapping[str, str] | None = None,
         retry_after: float | None = None,
         private: str = "",
+        upstream: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -44,6 +46,8 @@ class GatewayError(Exception):
         """Seconds after which the same call may succeed; None if it will not."""
         self.private = private
         """More for the log, and not for the caller."""
+        self.upstream = upstream
+        """The name of the backend's status code and its text, where it is the backend that answered so."""
 
 
 class InvalidInput(GatewayError):
@@ -122,3 +126,14 @@ class BackendRejected(BackendFailed):
     """The backend found the request itself wrong."""
 
     reason = "BACKEND_REJECTED"
+
+
+class BackendStatus(GatewayError):
+    """The backend's own status, code and text, for a caller who speaks its protocol."""
+
+    reason = "BACKEND_STATUS"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        """The status code's name."""

@@ -96,9 +96,11 @@ class AuthSettings(Section):
     """Who may call."""
 
     enabled: bool = True
-    """Off means that everybody may do everything but administer: only where something else guards the port."""
+    """Off means that everybody may do everything: only where something else guards the port."""
     keys_file: Path | None = Path("var/keys.json")
     """The file that `python -m gateway keys create` writes; re-read when it changes. `null`: no API keys are taken."""
+    health_names_models: bool = True
+    """Whether grpc.health.v1, which needs no key, answers for models by name; off, for services alone."""
     issuers: tuple[IssuerSettings, ...] = ()
     """Issuers whose tokens are taken."""
     certificates: dict[str, CertificateSettings] = Field(default_factory=dict)
@@ -147,6 +149,10 @@ class LimitSettings(Section):
     """Instances in one request."""
     max_concurrent_calls: Annotated[int, Field(ge=1)] = 1024
     """Calls being answered at once."""
+    max_concurrent_streams: Annotated[int, Field(ge=1)] = 128
+    """Streams open at once."""
+    max_stream_in_flight: Annotated[int, Field(ge=1)] = 32
+    """Requests of one stream that are being answered, or whose answers were not taken yet."""
     max_waiting_calls: Annotated[int, Field(ge=0)] = 1024
     """Calls that may wait for one of those to end, interactive ones before bulk."""
     max_bytes_in_flight: Annotated[int, Field(ge=1)] = 512 << 20

@@ -61,6 +61,50 @@ def to_row(instance: Instance, servable: Servable, signature: Signature) -> Row:
     return {servable.contract.input.name: array}
 
 
+def images_of(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> list[Instance]:
+    """The images that a batch of byte strings holds, where the contract takes images; none for a batch of tensors."""
+    contract, pipeline = servable.contract, servable.pipeline
+    if contract is None or pipeline is None or not pipeline.accepts_images or signature.name != contract.signature:
+        return []
+    array = inputs.get(contract.input.name)
+    if (
+        len(inputs) != 1
+        or array is None
+        or array.dtype != object
+        or not array.ndim
+        or array.shape[1:] not in ((), (1,))
+    ):
+        return []
+    return [Image(encoded) for encoded in array.ravel()]
+
+
+def check_batch(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> int:
+    """The number of rows of arrays with the batch dimension; 1 for a signature without.
+
+    InvalidInput if they do not fit the signature.
+    """
+    if inputs.keys() != signature.inputs.keys():
+        raise InvalidInput(
+            f"the request has the tensors {sorted(inputs)}; expected {_expected_batch(signature)}",
+            reason="TENSOR_NAMES_MISMATCH",
+        )
+    rows: set[int] = set()
+    for name, array in inputs.items():
+        spec = signature.inputs[name]
+        _check_type(array, spec)
+        if spec.shape is not None:
+            _check_shape(name, array.shape, spec.shape)
+        if spec.batched:
+            rows.update(array.shape[:1])
+        _check_finite(name, array, servable)
+    if len(rows) > 1 or 0 in rows:
+        raise InvalidInput(
+            f"the tensors have batches of {sorted(rows)}; expected the same number of rows, 1 or more",
+            reason="TENSOR_SHAPE_MISMATCH",
+        )
+    return rows.pop() if rows else 1
+
+
 def _checked(instance: Tensors, servable: Servable, signature: Signature) -> Row:
     values: dict[str, Array] = {}
     for name, array in instance.values.items():
@@ -80,10 +124,7 @@ def _checked(instance: Tensors, servable: Servable, signature: Signature) -> Row
         )
     for name, array in values.items():
         _check_tensor(array, signature.inputs[name])
-        if servable.contract is not None and not _finite(array):
-            raise InvalidInput(
-                f"the tensor {name!r} holds NaN or infinity; expected finite numbers", reason="TENSOR_NOT_FINITE"
-            )
+        _check_finite(name, array, servable)
     return values
 
 
@@ -93,28 +134,41 @@ def _check_tensor(array: Array, spec: TensorSpec) -> None:
             f"the input {spec.name!r} ({spec}) has no batch dimension; call tensorflow.serving.PredictionService",
             reason="SIGNATURE_NOT_BATCHED",
         )
+    _check_type(array, spec)
+    if spec.shape is not None:
+        wanted = spec.shape[1:]
+        hint = " (an instance has no batch dimension)" if array.shape[1:] == wanted else ""
+        _check_shape(spec.name, array.shape, wanted, hint)
+
+
+def _check_type(array: Array, spec: TensorSpec) -> None:
     if array.dtype != spec.dtype:
         raise InvalidInput(
             f"the tensor {spec.name!r} is {type_name(array.dtype)}; expected {type_name(spec.dtype)}",
             reason="TENSOR_TYPE_MISMATCH",
         )
-    if spec.shape is None:
-        return
-    wanted = spec.shape[1:]
-    if len(wanted) != array.ndim or any(
-        size not in (-1, there) for size, there in zip(wanted, array.shape, strict=True)
-    ):
+
+
+def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], hint: str = "") -> None:
+    if len(wanted) != len(shape) or any(size not in (-1, there) for size, there in zip(wanted, shape, strict=True)):
         raise InvalidInput(
-            f"the tensor {spec.name!r} has the shape {list(array.shape)}; expected {list(wanted)}"
-            + (" (an instance has no batch dimension)" if array.shape[1:] == wanted else ""),
+            f"the tensor {name!r} has the shape {list(shape)}; expected {list(wanted)}{hint}",
             reason="TENSOR_SHAPE_MISMATCH",
         )
 
 
-def _finite(array: Array) -> bool:
+def _check_finite(name: str, array: Array, servable: Servable) -> None:
     kind: Any = array.dtype.kind
     # "V" is how numpy files the types that it does not know itself, such as bfloat16.
-    return kind not in "fcV" or bool(np.isfinite(array).all())
+    if servable.contract is not None and kind in "fcV" and not np.isfinite(array).all():
+        raise InvalidInput(
+            f"the tensor {name!r} holds NaN or infinity; expected finite numbers", reason="TENSOR_NOT_FINITE"
+        )
+
+
+def _expected_batch(signature: Signature) -> str:
+    """The inputs of a batch, for people."""
+    return ", ".join(f"{name!r}: {spec}" for name, spec in sorted(signature.inputs.items()))
 
 
 def _expected(signature: Signature) -> str:

@@ -43,6 +43,12 @@ class Metrics:
             "1 while Redis is away and the limits are counted, or refused, by this replica alone.",
             registry=self.registry,
         )
+        self.stream_messages = Counter(
+            "tensorgate_stream_messages",
+            "Messages of streams that were answered, by status code.",
+            ("method", "model", "code"),
+            registry=self.registry,
+        )
         self.instance_errors = Counter(
             "tensorgate_instance_errors",
             "Instances that could not be answered, by reason.",

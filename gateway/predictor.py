@@ -1,4 +1,4 @@
-"""The use case: instances in, answers with receipts out. Knows no transport."""
+"""The use case: instances or batches in, answers with receipts or tensors out. Knows no transport."""
 
 import asyncio
 import functools
@@ -6,20 +6,19 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from gateway import receipts
 from gateway.answers import Answer, Classification, Regression, to_answers
-from gateway.backend import Array, Backend, Signature, Tensors
-from gateway.batcher import Batcher
+from gateway.backend import Array, Signature, Tensors
 from gateway.catalog import Catalog, Servable
-from gateway.errors import GatewayError, InvalidInput, ModelNotFound, NotReady, RequestTooLarge
-from gateway.instances import Image, Instance, Pixels, Row, to_row
+from gateway.errors import GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
+from gateway.instances import Image, Instance, Pixels, Row, check_batch, images_of, to_row
 from gateway.metrics import Metrics
 from gateway.receipts import Receipts
-from gateway.router import RETRY_AFTER, route, signature_of
+from gateway.router import ask, signature_of
+from gateway.upstream import Upstream
 
 # An image of at most this many bytes is decoded on the spot: handing it to a thread would cost more.
 INLINE_BYTES = 2048
@@ -56,12 +55,27 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """How rows are gathered into upstream calls; see `batcher`."""
+class Batch:
+    """Input tensors with the batch dimension. An empty model, signature or a version of 0 mean the default one.
 
-    max_rows: int
-    max_in_flight: int
-    max_queued_rows: int
+    A tensor of byte strings for an input of numbers holds encoded images, where the contract takes images.
+    """
+
+    model: str
+    inputs: Tensors
+    version: int = 0
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What came of a batch: its outputs, and where a contract says how to read them, a prediction for each row."""
+
+    servable: Servable
+    signature: Signature
+    rows: int
+    outputs: Tensors
+    predictions: Sequence[Prediction] = ()
 
 
 class Predictor:
@@ -70,23 +84,19 @@ class Predictor:
     def __init__(
         self,
         catalog: Catalog,
-        backend: Backend,
+        upstream: Upstream,
         receipts_: Receipts,
         metrics: Metrics,
         executor: Executor,
         *,
-        batch: BatchLimits,
         max_instances: int,
     ) -> None:
         self._catalog = catalog
-        self._backend = backend
+        self._upstream = upstream
         self._receipts = receipts_
         self._metrics = metrics
         self._executor = executor
-        self._batch = batch
         self._max_instances = max_instances
-        # A version's queues go when the catalog forgets the version.
-        self._batchers: WeakKeyDictionary[Servable, dict[str, Batcher]] = WeakKeyDictionary()
 
     async def predict(self, query: Query, deadline: float) -> Result:
         """Answers every instance by one version. Raises what concerns the whole query, as a GatewayError.
@@ -95,31 +105,55 @@ class Predictor:
         """
         if not query.instances:
             raise InvalidInput("the request has no instances; expected at least one", field="instances")
-        if len(query.instances) > self._max_instances:
-            raise RequestTooLarge(
-                f"the request has {len(query.instances)} instances; expected {self._max_instances} at most",
-                reason="TOO_MANY_INSTANCES",
-                field="instances",
-            )
+        self._check_count(len(query.instances), "instances")
         if query.top_k < 0:
             raise InvalidInput(f"top_k is {query.top_k}; expected 0 or more", field="top_k")
-        servable = route(self._catalog, query.model, query.version)
-        try:
-            return await self._predict(servable, query, deadline)
-        except ModelNotFound as error:
-            if error.field is not None:
-                raise
-            # The backend has dropped the version since the last poll: see what there is now.
-            await self._catalog.refresh(servable.model)
-            successor = route(self._catalog, query.model, query.version)
-            if successor is servable:
-                raise NotReady(
-                    f"version {servable.version} of the model {servable.model!r} is being replaced; retry later",
-                    retry_after=RETRY_AFTER,
-                ) from error
-            return await self._predict(successor, query, deadline)
+        servable, predictions = await ask(
+            self._catalog, query.model, query.version, lambda servable: self._predict(servable, query, deadline)
+        )
+        return Result(servable, predictions)
 
-    async def _predict(self, servable: Servable, query: Query, deadline: float) -> Result:
+    async def infer(self, batch: Batch, deadline: float) -> Inference:
+        """Answers a batch as a whole or not at all. Raises a GatewayError."""
+        _, inference = await ask(
+            self._catalog, batch.model, batch.version, lambda servable: self._infer(servable, batch, deadline)
+        )
+        return inference
+
+    def _check_count(self, instances: int, field: str) -> None:
+        if instances > self._max_instances:
+            raise RequestTooLarge(
+                f"the request has {instances} instances; expected {self._max_instances} at most",
+                reason="TOO_MANY_INSTANCES",
+                field=field,
+            )
+
+    async def _infer(self, servable: Servable, batch: Batch, deadline: float) -> Inference:
+        signature = signature_of(servable, batch.signature)
+        inputs = batch.inputs
+        images = images_of(inputs, servable, signature)
+        if images:
+            self._check_count(len(images), "inputs")
+            rows = await self._rows(servable, signature, images)
+            for place, row in enumerate(rows):
+                if isinstance(row, GatewayError):
+                    row.field = f"inputs[0].contents[{place}]"
+                    raise row
+            inputs = _stack([row for row in rows if not isinstance(row, GatewayError)])
+        count = check_batch(inputs, servable, signature)
+        self._check_count(count, "inputs")
+        contract = servable.contract
+        if contract is None or signature.name != contract.signature:
+            # Nobody says that the rows of such a model have nothing to do with one another.
+            outputs = await self._upstream.alone(servable, signature, inputs, deadline)
+            return Inference(servable, signature, count, outputs)
+        outputs = await self._upstream.batched(servable, signature, inputs, deadline)
+        rules = contract.postprocessing
+        answers = to_answers(outputs, count, rules, 1) if rules.output is not None else []
+        predictions = [Prediction(self._receipt(servable, answer), answer) for answer in answers]
+        return Inference(servable, signature, count, outputs, predictions)
+
+    async def _predict(self, servable: Servable, query: Query, deadline: float) -> list[Prediction | GatewayError]:
         signature = signature_of(servable, query.signature)
         started = time.perf_counter()
         rows = await self._rows(servable, signature, query.instances)
@@ -132,14 +166,13 @@ class Predictor:
         predictions: list[Prediction | GatewayError | None] = [
             row if isinstance(row, GatewayError) else None for row in rows
         ]
-        batcher = self._batcher(servable, signature)
         contract = servable.contract
         rules = contract.postprocessing if contract and signature.name == contract.signature else None
 
         async def answer(places: list[int]) -> None:
             inputs = _stack([row for place in places if not isinstance(row := rows[place], GatewayError)])
             try:
-                outputs = await batcher.submit(inputs, deadline)
+                outputs = await self._upstream.batched(servable, signature, inputs, deadline)
                 answers = to_answers(outputs, len(places), rules, query.top_k)
             except ModelNotFound:
                 raise
@@ -151,7 +184,7 @@ class Predictor:
                     predictions[place] = Prediction(self._receipt(servable, value), value)
 
         await asyncio.gather(*(answer(places) for places in shapes.values()))
-        return Result(servable, [prediction for prediction in predictions if prediction is not None])
+        return [prediction for prediction in predictions if prediction is not None]
 
     async def _rows(
         self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
@@ -165,34 +198,6 @@ class Predictor:
         return [
             await pending[place] if place in pending else convert(instance) for place, instance in enumerate(instances)
         ]
-
-    def _batcher(self, servable: Servable, signature: Signature) -> Batcher:
-        queues = self._batchers.setdefault(servable, {})
-        if signature.name not in queues:
-            queues[signature.name] = self._new_batcher(servable.model, servable.version, signature.name)
-        return queues[signature.name]
-
-    def _new_batcher(self, model: str, version: int, signature: str) -> Batcher:
-        rows = self._metrics.batch_rows.labels(model)
-        queue = self._metrics.stage_seconds.labels(model, "queue")
-        upstream = self._metrics.stage_seconds.labels(model, "upstream")
-
-        async def send(inputs: Tensors, timeout: float) -> Tensors:
-            with upstream.time():
-                return await self._backend.predict(model, version, signature, inputs, timeout)
-
-        def on_batch(count: int, waits: list[float]) -> None:
-            rows.observe(count)
-            for wait in waits:
-                queue.observe(wait)
-
-        return Batcher(
-            send,
-            max_rows=self._batch.max_rows,
-            max_in_flight=self._batch.max_in_flight,
-            max_queued_rows=self._batch.max_queued_rows,
-            on_batch=on_batch,
-        )
 
     def _receipt(self, servable: Servable, answer: Answer) -> str:
         model = receipts.model_digest(servable.model)

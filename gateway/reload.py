@@ -19,6 +19,7 @@ RELOADABLE = (
     "limits.client",
     "limits.models",
     "limits.max_concurrent_calls",
+    "limits.max_concurrent_streams",
     "limits.max_waiting_calls",
     "limits.max_bytes_in_flight",
     "auth.issuers",

@@ -1,8 +1,13 @@
 """Which version answers."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from gateway.backend import Signature
 from gateway.catalog import Catalog, Servable
 from gateway.errors import ModelNotFound, NotReady
+
+Answer = TypeVar("Answer")
 
 RETRY_AFTER = 1.0
 
@@ -35,6 +40,27 @@ def route(catalog: Catalog, name: str, version: int) -> Servable:
             retry_after=RETRY_AFTER,
         )
     return known.servable
+
+
+async def ask(
+    catalog: Catalog, name: str, version: int, question: Callable[[Servable], Awaitable[Answer]]
+) -> tuple[Servable, Answer]:
+    """The answer of the version that `route` picks; if the backend has dropped it meanwhile, of its successor."""
+    servable = route(catalog, name, version)
+    try:
+        return servable, await question(servable)
+    except ModelNotFound as error:
+        if error.field is not None:
+            raise
+        # The backend has dropped the version since the last poll: see what there is now.
+        await catalog.refresh(servable.model)
+        successor = route(catalog, name, version)
+        if successor is servable:
+            raise NotReady(
+                f"version {servable.version} of the model {servable.model!r} is being replaced; retry later",
+                retry_after=RETRY_AFTER,
+            ) from error
+        return successor, await question(successor)
 
 
 def signature_of(servable: Servable, name: str) -> Signature:

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     """host:port for gRPC; port 0 takes a free one and logs it."""
     http: Address = "127.0.0.1:8080"
     """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
+    reflection: bool = True
+    """Whether gRPC server reflection tells callers with a key of every service and message."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that decode images. Default: the number of CPUs."""
     receipt_key: SecretStr | None = None

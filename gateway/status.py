@@ -7,6 +7,8 @@ from google.rpc import error_details_pb2, status_pb2
 from gateway import errors
 
 DOMAIN = "tensorgate"
+# Texts travel in trailers, which have a limit of their own; this is where TensorFlow Serving cuts.
+MAX_TEXT_BYTES = 1024
 CODES: dict[type[errors.GatewayError], grpc.StatusCode] = {
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
@@ -21,11 +23,15 @@ CODES: dict[type[errors.GatewayError], grpc.StatusCode] = {
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.BackendFailed: grpc.StatusCode.INTERNAL,
     errors.BackendRejected: grpc.StatusCode.INVALID_ARGUMENT,
+    # Each brings its own.
+    errors.BackendStatus: grpc.StatusCode.UNKNOWN,
 }
 
 
 def code(error: errors.GatewayError) -> grpc.StatusCode:
     """The status code of an error."""
+    if isinstance(error, errors.BackendStatus):
+        return grpc.StatusCode[error.code]
     return CODES.get(type(error), grpc.StatusCode.INTERNAL)
 
 
@@ -44,12 +50,13 @@ def known(error: Exception, request_id: str) -> errors.GatewayError:
 
 def to_status(error: errors.GatewayError, request_id: str) -> status_pb2.Status:
     """The google.rpc.Status of an error: ErrorInfo, RequestInfo, and BadRequest or RetryInfo where they apply."""
+    text = _bounded(error.message)
     details: list[message.Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
         error_details_pb2.RequestInfo(request_id=request_id),
     ]
     if error.field is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=text)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.retry_after is not None:
         delay = duration_pb2.Duration()
@@ -59,4 +66,11 @@ def to_status(error: errors.GatewayError, request_id: str) -> status_pb2.Status:
     for detail in details:
         packed.append(any_pb2.Any())
         packed[-1].Pack(detail)
-    return status_pb2.Status(code=number(code(error)), message=error.message, details=packed)
+    return status_pb2.Status(code=number(code(error)), message=text, details=packed)
+
+
+def _bounded(text: str) -> str:
+    content = text.encode()
+    if len(content) <= MAX_TEXT_BYTES:
+        return text
+    return content[:MAX_TEXT_BYTES].decode(errors="ignore") + "...TRUNCATED"

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,20 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--json", action="store_true", help="print JSON for machines")
     parser = argparse.ArgumentParser(prog="tensorgate", description="Asks a tensorgate gateway for predictions.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = commands.add_parser("predict", parents=[shared], help="predict on images")
+    asking = argparse.ArgumentParser(add_help=False)
+    asking.add_argument("--model", default="", help="its name (default: the gateway's only one)")
+    asking.add_argument("--model-version", type=int, default=0, metavar="N", help="(default: the gateway's choice)")
+    asking.add_argument("--top-k", type=int, default=3, metavar="K", help="classes to show (default: %(default)s)")
+    predict = commands.add_parser("predict", parents=[shared, asking], help="predict on images")
     predict.add_argument("files", nargs="+", metavar="FILE", help="an image; - for standard input")
-    predict.add_argument("--model", default="", help="its name (default: the gateway's only one)")
-    predict.add_argument("--model-version", type=int, default=0, metavar="N", help="(default: the gateway's choice)")
-    predict.add_argument("--top-k", type=int, default=3, metavar="K", help="classes to show (default: %(default)s)")
     predict.set_defaults(command=_predict)
+    stream = commands.add_parser(
+        "stream",
+        parents=[shared, asking],
+        help="predict on the images that standard input names, one a line; prints a line of JSON for each",
+    )
+    stream.add_argument("--as-they-come", action="store_true", help="do not keep the order")
+    stream.set_defaults(command=_stream)
     models = commands.add_parser("models", parents=[shared], help="list the models that the key may call")
     models.set_defaults(command=_models)
     return parser
@@ -89,6 +97,43 @@ def _predict(client: Client, options: argparse.Namespace) -> int:
     else:
         _print_table(answers, model)
     return 1 if any(answer.error for answer in answers) else 0
+
+
+def _stream(client: Client, options: argparse.Namespace) -> int:
+    under_way: dict[int, tuple[str, float]] = {}
+    failed = False
+
+    def report(answer: Answer) -> None:
+        nonlocal failed
+        failed |= bool(answer.error)
+        print(json.dumps(_as_json(answer)), flush=True)
+
+    def images() -> Iterator[bytes]:
+        for sequence, (file, image) in enumerate(_readable(map(str.rstrip, sys.stdin), report)):
+            under_way[sequence] = (file, time.perf_counter())
+            yield image
+
+    for prediction in client.stream(
+        images(),
+        model=options.model,
+        version=options.model_version,
+        top_k=options.top_k,
+        in_order=not options.as_they_come,
+    ):
+        file, started = under_way.pop(prediction.sequence)
+        milliseconds = (time.perf_counter() - started) * 1e3
+        error = str(prediction.error) if prediction.error else ""
+        report(Answer(file, milliseconds, None if error else prediction, error))
+    return 1 if failed else 0
+
+
+def _readable(files: Iterable[str], report: Callable[[Answer], None]) -> Iterator[tuple[str, bytes]]:
+    """The files that can be read, with their content; the others are reported."""
+    for file in files:
+        try:
+            yield file, Path(file).read_bytes()
+        except OSError as error:
+            report(Answer(file, 0, error=f"{error.strerror}"))
 
 
 def _ask(client: Client, file: str, model: str, options: argparse.Namespace) -> Answer:

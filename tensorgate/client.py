@@ -1,6 +1,6 @@
 """The synchronous client."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -8,8 +8,8 @@ import grpc
 
 from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target, metadata
 from tensorgate.errors import from_rpc
-from tensorgate.requests import Instance, predict_request
-from tensorgate.results import Model, Prediction, prediction
+from tensorgate.requests import Instance, predict_request, stream_request
+from tensorgate.results import Model, Prediction, prediction, streamed
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 
@@ -71,6 +71,45 @@ class Client:
         except grpc.RpcError as error:
             raise from_rpc(error) from error
         return [prediction(answer, place) for place in range(len(answer.predictions))]
+
+    def stream(
+        self,
+        instances: Iterable[Instance],
+        *,
+        model: str = "",
+        version: int = 0,
+        signature: str = "",
+        top_k: int = 0,
+        in_order: bool = True,
+        timeout: float | None = None,
+    ) -> Iterator[Prediction]:
+        """The answer to each instance, while more are sent: for data that comes by and by, or that no batch can hold.
+
+        Answers come in order, or as soon as they are there; `Prediction.sequence` says whose each is. One that failed
+        has `error`, and the stream goes on. `timeout` bounds the whole stream; None does not. What `instances` raises
+        is raised after the answers to those before.
+        """
+        failures: list[Exception] = []
+
+        def requests() -> Iterator[pb.StreamPredictRequest]:
+            try:
+                for instance in instances:
+                    yield stream_request(
+                        instance, model=model, version=version, signature=signature, top_k=top_k, in_order=in_order
+                    )
+            except Exception as error:
+                failures.append(error)
+
+        call = self._stub.StreamPredict(requests(), timeout=timeout, metadata=self._metadata)
+        try:
+            for answer in call:
+                yield streamed(answer)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        finally:
+            call.cancel()
+        if failures:
+            raise failures[0]
 
     def get_model(self, name: str = "") -> Model:
         """The model called `name`, or the only one."""

@@ -47,6 +47,14 @@ def predict_request(
     )
 
 
+def stream_request(
+    instance: Instance, *, model: str, version: int, signature: str, top_k: int, in_order: bool
+) -> pb.StreamPredictRequest:
+    """The request of one instance in a stream; TypeError for one that is none of what may be handed over."""
+    request = predict_request([instance], model=model, version=version, signature=signature, top_k=top_k)
+    return pb.StreamPredictRequest(request=request, in_order=in_order)
+
+
 def to_instance(instance: Instance) -> pb.Instance:
     """The message of one instance."""
     if isinstance(instance, pb.Instance):

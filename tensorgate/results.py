@@ -1,7 +1,7 @@
 """What the gateway answers, as plain typed values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -65,6 +65,8 @@ class Prediction:
     """A regression's answer."""
     outputs: Mapping[str, Tensor] = field(default_factory=dict)
     error: TensorgateError | None = None
+    sequence: int = 0
+    """The place of the instance that this answers in its batch or stream, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +93,35 @@ def prediction(answer: pb.PredictResponse, place: int) -> Prediction:
     model, version = answer.model, answer.version
     kind = message.WhichOneof("result")
     if kind == "error":
-        failed = message.error
-        error = TensorgateError(_CODES.get(failed.code, "UNKNOWN"), failed.message, reason=failed.reason)
-        return Prediction(model, version, error=error)
+        return Prediction(model, version, error=_failure(message.error), sequence=place)
     if kind == "classification":
         best = message.classification
         top = tuple(Score(score.label, score.class_index, score.score) for score in best.top)
-        return Prediction(model, version, message.id, best.label, best.class_index, best.confidence, top)
+        return Prediction(
+            model, version, message.id, best.label, best.class_index, best.confidence, top, sequence=place
+        )
     if kind == "regression":
-        return Prediction(model, version, message.id, value=message.regression.value)
+        return Prediction(model, version, message.id, value=message.regression.value, sequence=place)
     outputs = {name: _tensor(tensor) for name, tensor in message.outputs.tensors.items()}
-    return Prediction(model, version, message.id, outputs=outputs)
+    return Prediction(model, version, message.id, outputs=outputs, sequence=place)
+
+
+def streamed(answer: pb.StreamPredictResponse) -> Prediction:
+    """The prediction in one answer of a stream."""
+    if answer.WhichOneof("outcome") == "error":
+        return Prediction("", 0, error=_failure(answer.error), sequence=answer.sequence)
+    return replace(prediction(answer.response, 0), sequence=answer.sequence)
+
+
+def _failure(error: pb.InstanceError) -> TensorgateError:
+    retry_after = error.retry_delay.ToTimedelta().total_seconds() if error.HasField("retry_delay") else None
+    return TensorgateError(
+        _CODES.get(error.code, "UNKNOWN"),
+        error.message,
+        reason=error.reason,
+        field=error.field,
+        retry_after=retry_after,
+    )
 
 
 def _tensor(message: tensor_pb2.Tensor) -> Tensor:

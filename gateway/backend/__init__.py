@@ -60,6 +60,12 @@ class Backend(Protocol):
     async def predict(self, model: str, version: int, signature: str, inputs: Tensors, timeout: float) -> Tensors:
         """Runs a signature, within `timeout` seconds. ModelNotFound if the version is gone."""
 
+    async def forward(self, method: str, request: bytes, timeout: float) -> bytes:
+        """The answer to a request of TensorFlow Serving's protocol; `method` is its full name."""
+
+    async def labelled(self, model: str, label: str) -> int:
+        """The version that a label points at. BackendRejected if there is no such label."""
+
 
 def type_name(dtype: np.dtype[Any]) -> str:
     """A type's name for people: byte strings are "string", whatever numpy calls them."""

@@ -29,6 +29,7 @@ CONTROL_TIMEOUT = 5.0
 RETRY_AFTER = 1.0
 # The share of `backend.timeout` that a call must have waited in vain for the breaker to count it.
 PATIENCE = 0.5
+_RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 _LACKING = "not every model server has it yet"
 _CHANNEL_OPTIONS = (
     # TensorFlow Serving sets no limits; the gateway's own are on its callers.
@@ -71,6 +72,7 @@ def translated(method: Callable[Arguments, Awaitable[Answer]]) -> Callable[Argum
 
 def _translate(error: grpc.aio.AioRpcError) -> errors.GatewayError:
     code, text = error.code(), error.details() or ""
+    upstream = (code.name, text)
     if code in _UNAVAILABLE:
         # gRPC's text names addresses; those are for the log, not for callers.
         return errors.BackendUnavailable(
@@ -79,10 +81,10 @@ def _translate(error: grpc.aio.AioRpcError) -> errors.GatewayError:
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded("the model server did not answer in time")
     if code == grpc.StatusCode.NOT_FOUND:
-        return errors.ModelNotFound(text)
+        return errors.ModelNotFound(text, upstream=upstream)
     if code in _REJECTED:
-        return errors.BackendRejected(f"the model refused the request: {text}")
-    return errors.BackendFailed(f"the model server failed with {code.name}", private=text)
+        return errors.BackendRejected(f"the model refused the request: {text}", upstream=upstream)
+    return errors.BackendFailed(f"the model server failed with {code.name}", private=text, upstream=upstream)
 
 
 class TensorFlowServing:
@@ -198,6 +200,31 @@ class TensorFlowServing:
             raise
         self._breaker.succeeded()
         return answer
+
+    async def forward(self, method: str, request: bytes, timeout: float) -> bytes:
+        """The answer to a request of TensorFlow Serving's protocol, neither of them parsed."""
+        if method == _RELOAD:
+            # Every server's business; the first failure is told.
+            answers = await asyncio.gather(
+                *(self._forward(channel, method, request, timeout) for channel in self._servers.values())
+            )
+            return answers[0]
+        deadline = time.monotonic() + timeout
+        return await self._guarded(lambda: self._forward(self._channel, method, request, deadline - time.monotonic()))
+
+    @translated
+    async def _forward(self, channel: grpc.aio.Channel, method: str, request: bytes, timeout: float) -> bytes:
+        call: Any = channel.unary_unary(method)
+        answer: bytes = await call(request, timeout=timeout)
+        return answer
+
+    @translated
+    async def labelled(self, model: str, label: str) -> int:
+        """The version that a label points at; BackendRejected if there is no such label."""
+        spec = tfs.ModelSpec(name=model, version_label=label)
+        request = tfs.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        answer = await self._prediction.GetModelMetadata(request, timeout=CONTROL_TIMEOUT)
+        return answer.model_spec.version.value
 
 
 def in_common(answers: Sequence[list[BackendVersion]]) -> list[BackendVersion]:

@@ -4,15 +4,13 @@ import structlog
 
 from gateway.call import Call
 from gateway.errors import GatewayError
+from gateway.interceptors.interceptor import Interceptor
 
 log = structlog.get_logger("gateway.access")
 
 
-class AccessLog:
+class AccessLog(Interceptor):
     """Writes the line when the call ends."""
-
-    async def on_start(self, call: Call) -> None:
-        """Nothing to do yet."""
 
     def on_end(self, call: Call) -> None:
         """Logs the call: INFO if it went well or the caller is to blame, ERROR if the gateway or the backend is."""
@@ -27,6 +25,8 @@ class AccessLog:
         }
         if call.model:
             fields |= {"model": call.model, "version": call.version}
+        if call.streaming:
+            fields["messages"] = call.messages
         if call.instances:
             fields |= {"instances": call.instances, "failed_instances": call.failed_instances}
         if call.reason:

@@ -7,6 +7,7 @@ from collections import deque
 from gateway.call import Call
 from gateway.errors import DeadlineExceeded, Overloaded
 from gateway.guard_settings import LimitSettings
+from gateway.interceptors.interceptor import Interceptor
 from gateway.metrics import Metrics
 
 # The least and the most seconds that a caller is told to stay away.
@@ -15,10 +16,11 @@ MIN_RETRY_AFTER, MAX_RETRY_AFTER = 0.1, 10.0
 _WEIGHT = 0.05
 
 
-class Admission:
+class Admission(Interceptor):
     """Admits calls up to `max_concurrent_calls`; `max_waiting_calls` more wait, interactive ones before bulk.
 
-    A call that could not be answered within its deadline, by how long calls have taken lately, does not wait.
+    A call that could not be answered within its deadline, by how long calls have taken lately, does not wait. Streams
+    have places of their own, `max_concurrent_streams`, so that idle ones keep no call out; they do not wait.
     """
 
     def __init__(self, settings: LimitSettings, metrics: Metrics) -> None:
@@ -30,6 +32,7 @@ class Admission:
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._queues: dict[bool, deque[int]] = {False: deque(), True: deque()}
         """Who waits, in order, by whether the call is bulk."""
+        self._streams: set[int] = set()
         self._bytes: dict[int, int] = {}
         self._bytes_in_flight = 0
         self._seconds = 0.0
@@ -37,12 +40,18 @@ class Admission:
 
     def replace(self, settings: LimitSettings) -> None:
         """Takes other settings from now on."""
+        self._max_streams = settings.max_concurrent_streams
         self._limit = settings.max_concurrent_calls
         self._max_waiting = settings.max_waiting_calls
         self._max_bytes = settings.max_bytes_in_flight
 
     async def on_start(self, call: Call) -> None:
         """Takes a place, when there is one. Overloaded if there will be none, DeadlineExceeded if it came too late."""
+        if call.streaming:
+            if len(self._streams) >= self._max_streams:
+                raise self._refused(f"{self._max_streams} streams are open")
+            self._streams.add(id(call))
+            return
         if self._bytes_in_flight and self._bytes_in_flight + call.request_bytes > self._max_bytes:
             raise self._refused(f"requests of {self._bytes_in_flight} bytes are being answered")
         self._bytes[id(call)] = call.request_bytes
@@ -66,6 +75,7 @@ class Admission:
 
     def on_end(self, call: Call) -> None:
         """Gives the place back, to the next who waits."""
+        self._streams.discard(id(call))
         self._bytes_in_flight -= self._bytes.pop(id(call), 0)
         if self._waiting.pop(id(call), None) is not None:
             # Left before its turn.

@@ -6,6 +6,7 @@ from gateway.auth.client_certificates import ClientCertificates
 from gateway.auth.principal import Principal
 from gateway.call import Call
 from gateway.errors import Unauthenticated
+from gateway.interceptors.interceptor import Interceptor
 
 _BEARER = "bearer "
 _TOKEN_DOTS = 2
@@ -25,7 +26,7 @@ class Tokens(Protocol):
         """The token's owner; Unauthenticated if it is nobody's."""
 
 
-class Authentication:
+class Authentication(Interceptor):
     """Takes the first credential that a call has, and no other should that one be bad:
 
     `x-api-key`; then `authorization: Bearer …`, a token if it has the form of one, else an API key; then the client
@@ -61,8 +62,9 @@ class Authentication:
             raise Unauthenticated(f"no credential; expected {self._expected()}")
         call.principal = principal
 
-    def on_end(self, call: Call) -> None:
-        """Nothing to undo."""
+    async def on_message(self, call: Call) -> None:
+        """The same again: a credential that is revoked ends the streams that it opened."""
+        await self.on_start(call)
 
     def _expected(self) -> str:
         ways = []
@@ -75,7 +77,7 @@ class Authentication:
         return ", or ".join(ways)
 
 
-class NoAuthentication:
+class NoAuthentication(Interceptor):
     """Lets everybody do everything: for a gateway that something else guards."""
 
     def __init__(self, principal: Principal) -> None:
@@ -84,6 +86,3 @@ class NoAuthentication:
     async def on_start(self, call: Call) -> None:
         """Sets `call.principal`."""
         call.principal = self._principal
-
-    def on_end(self, call: Call) -> None:
-        """Nothing to undo."""

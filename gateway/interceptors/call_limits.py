@@ -9,6 +9,7 @@ from gateway.auth.principal import Principal
 from gateway.call import Call
 from gateway.errors import InvalidInput, Overloaded
 from gateway.guard_settings import ClientLimitSettings, LimitSettings
+from gateway.interceptors.interceptor import Interceptor
 from gateway.limits import Refusal, Rule, Store, rules
 from gateway.metrics import Metrics
 
@@ -20,7 +21,7 @@ _TEXTS = {
 }
 
 
-class CallLimits:
+class CallLimits(Interceptor):
     """Counts calls by client when they start, and by model once they say which."""
 
     def __init__(self, settings: LimitSettings, store: Store, metrics: Metrics) -> None:
@@ -42,6 +43,11 @@ class CallLimits:
         call.bulk = _is_bulk(call.metadata.get(PRIORITY), self._of(call.principal))
         call.on_model = self._on_model
         await self._take(call, self._client_rules(call.principal.group, call.principal.client), "client")
+
+    async def on_message(self, call: Call) -> None:
+        """Counts a stream's messages but the first, which the stream itself was counted for."""
+        if call.messages > 1:
+            await self._take(call, self._client_rules(call.principal.group, call.principal.client), "client")
 
     def on_end(self, call: Call) -> None:
         """Gives the call's places back."""

@@ -1,10 +1,11 @@
 """Rate, errors and duration of every call."""
 
 from gateway.call import Call
+from gateway.interceptors.interceptor import Interceptor
 from gateway.metrics import Metrics
 
 
-class CallMetrics:
+class CallMetrics(Interceptor):
     """Counts and times calls."""
 
     def __init__(self, metrics: Metrics) -> None:

@@ -5,8 +5,9 @@ The chain takes requests as bytes and parses them itself: a caller who may not, 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -16,21 +17,14 @@ from grpc_status import rpc_status
 from gateway import status
 from gateway.call import Call, current_call
 from gateway.errors import InvalidInput, RequestTooLarge
+from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import HEADER
 
-
-class Interceptor(Protocol):
-    """One concern around every call."""
-
-    async def on_start(self, call: Call) -> None:
-        """Before the servicer; a GatewayError refuses the call."""
-
-    def on_end(self, call: Call) -> None:
-        """After the servicer, whatever came of it, if `on_start` was reached; `call` says how it ended."""
+Parse = Callable[[bytes], Any]
 
 
 class Chain(grpc.aio.ServerInterceptor):
-    """The interceptors around every unary method, but for services that need none (health)."""
+    """The interceptors around every unary or bidirectional method, but for services that need none (health)."""
 
     def __init__(
         self, interceptors: Sequence[Interceptor], *, max_request_bytes: int, exempt: Sequence[str] = ()
@@ -47,71 +41,153 @@ class Chain(grpc.aio.ServerInterceptor):
         method: str = handler_call_details.method
         if method in self._handlers:
             return self._handlers[method]
-        handler = await continuation(handler_call_details)
+        handler: Any = await continuation(handler_call_details)
         if handler is None:
             return None
-        if not method.startswith(self._exempt):
-            handler = self._around(method, handler)
+        if method.startswith(self._exempt):
+            handler = self._unguarded(handler)
+        elif handler.unary_unary is not None:
+            handler = self._around_unary(method, handler)
+        elif handler.stream_stream is not None:
+            handler = self._around_stream(method, handler)
+        else:
+            raise TypeError(f"{method}: only unary and bidirectional methods have interceptors")
         self._handlers[method] = handler
         return handler
 
-    def _around(self, method: str, handler: Any) -> Any:
-        if handler.unary_unary is None:
-            raise TypeError(f"{method}: only unary methods have interceptors")
+    def _unguarded(self, handler: Any) -> Any:
+        """The handler as it is, but that a request which is no message is the caller's fault and not ours."""
 
-        async def unary(raw: bytes, context: Any) -> bytes:
-            remaining = context.time_remaining()
-            call = Call(
-                method,
-                _text_metadata(context.invocation_metadata()),
-                context.peer(),
-                None if remaining is None else time.monotonic() + remaining,
-                auth_context=context.auth_context,
-                request_bytes=len(raw),
-            )
-            current_call.set(call)
-            reached: list[Interceptor] = []
-            failure: Exception | None = None
-            response = b""
+        async def parsed(raw: bytes, context: Any) -> Any:
             try:
-                for interceptor in self._interceptors:
-                    reached.append(interceptor)
-                    await interceptor.on_start(call)
-                response = handler.response_serializer(
-                    await handler.unary_unary(self._parse(raw, handler.request_deserializer), context)
-                )
-            except asyncio.CancelledError:
-                # The caller has gone, or its time is over: nobody is left to answer.
-                expired = call.deadline is not None and time.monotonic() >= call.deadline
-                call.code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
-                raise
-            except Exception as error:
-                call.failure = failure = error
-                known = status.known(error, call.request_id)
-                call.code, call.reason, call.message = status.code(known).name, known.reason, known.message
-            finally:
-                for interceptor in reversed(reached):
-                    interceptor.on_end(call)
-            request_id = (HEADER, call.request_id)
-            if failure is None:
-                context.set_trailing_metadata((request_id,))
-                return response
-            answer = rpc_status.to_status(status.to_status(status.known(failure, call.request_id), call.request_id))
-            await context.abort(answer.code, answer.details, (*answer.trailing_metadata, request_id))
-            raise AssertionError  # abort raises
+                return self._parse(raw, handler.request_deserializer)
+            except (InvalidInput, RequestTooLarge) as error:
+                await context.abort(status.code(error), error.message)
+
+        async def unary(raw: bytes, context: Any) -> Any:
+            return await handler.unary_unary(await parsed(raw, context), context)
+
+        async def stream(raw: bytes, context: Any) -> None:
+            await handler.unary_stream(await parsed(raw, context), context)
+
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
+        behaviour: Any = stream
+        return grpc.unary_stream_rpc_method_handler(behaviour, response_serializer=handler.response_serializer)
+
+    def _around_unary(self, method: str, handler: Any) -> Any:
+        async def unary(raw: bytes, context: Any) -> bytes:
+            async def answer() -> bytes:
+                request = self._parse(raw, handler.request_deserializer)
+                serialized: bytes = handler.response_serializer(await handler.unary_unary(request, context))
+                return serialized
+
+            call = _call(method, context)
+            call.request_bytes = len(raw)
+            response: bytes = await self._run(call, context, answer)
+            return response
 
         return grpc.unary_unary_rpc_method_handler(unary)
 
-    def _parse(self, raw: bytes, deserializer: Callable[[bytes], Any]) -> Any:
+    def _around_stream(self, method: str, handler: Any) -> Any:
+        """For a method that is an asynchronous generator over the caller's messages."""
+
+        async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
+            async def answer() -> None:
+                messages = _Messages(
+                    requests, call, self._interceptors, lambda raw: self._parse(raw, handler.request_deserializer)
+                )
+                async with aclosing(handler.stream_stream(messages, context)) as answers:
+                    async for message in answers:
+                        # Returns once there is room: who does not read is not written to.
+                        await context.write(handler.response_serializer(message))
+
+            call = _call(method, context)
+            call.streaming = True
+            await self._run(call, context, answer)
+
+        behaviour: Any = stream
+        return grpc.stream_stream_rpc_method_handler(behaviour)
+
+    async def _run(self, call: Call, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
+        """What `answer` returns, with the interceptors around it; a failure becomes the call's status."""
+        current_call.set(call)
+        reached: list[Interceptor] = []
+        failure: Exception | None = None
+        response: Any = None
+        try:
+            for interceptor in self._interceptors:
+                reached.append(interceptor)
+                await interceptor.on_start(call)
+            response = await answer()
+        except asyncio.CancelledError:
+            # The caller has gone, or its time is over: nobody is left to answer.
+            expired = call.deadline is not None and time.monotonic() >= call.deadline
+            call.code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
+            raise
+        except grpc.aio.InternalError as error:
+            # A message could not be written: the caller has gone.
+            call.code = "CANCELLED"
+            raise asyncio.CancelledError from error
+        except Exception as error:
+            call.failure = failure = error
+            known = status.known(error, call.request_id)
+            call.code, call.reason, call.message = status.code(known).name, known.reason, known.message
+        finally:
+            for interceptor in reversed(reached):
+                interceptor.on_end(call)
+        request_id = (HEADER, call.request_id)
+        if failure is None:
+            context.set_trailing_metadata((request_id,))
+            return response
+        ending = rpc_status.to_status(status.to_status(status.known(failure, call.request_id), call.request_id))
+        await context.abort(ending.code, ending.details, (*ending.trailing_metadata, request_id))
+        raise AssertionError  # abort raises
+
+    def _parse(self, raw: bytes, parse: Parse) -> Any:
         if len(raw) > self._max_request_bytes:
             raise RequestTooLarge(
                 f"the request has {len(raw)} bytes; expected {self._max_request_bytes} at most",
                 metadata={"max_request_bytes": str(self._max_request_bytes)},
             )
         try:
-            return deserializer(raw)
+            return parse(raw)
         except DecodeError:
             raise InvalidInput("the request is not a message of this method", reason="REQUEST_UNREADABLE") from None
+
+
+class _Messages:
+    """A caller's messages, parsed; one that cannot be is raised as an error, and the next ones come all the same."""
+
+    def __init__(
+        self, requests: AsyncIterator[bytes], call: Call, interceptors: Sequence[Interceptor], parse: Parse
+    ) -> None:
+        self._requests = aiter(requests)
+        self._call = call
+        self._interceptors = interceptors
+        self._parse = parse
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        raw = await anext(self._requests)
+        self._call.messages += 1
+        self._call.request_bytes += len(raw)
+        for interceptor in self._interceptors:
+            await interceptor.on_message(self._call)
+        return self._parse(raw)
+
+
+def _call(method: str, context: Any) -> Call:
+    remaining = context.time_remaining()
+    return Call(
+        method,
+        _text_metadata(context.invocation_metadata()),
+        context.peer(),
+        None if remaining is None else time.monotonic() + remaining,
+        auth_context=context.auth_context,
+    )
 
 
 def _text_metadata(metadata: Any) -> dict[str, str]:

@@ -4,18 +4,16 @@ import re
 import secrets
 
 from gateway.call import Call
+from gateway.interceptors.interceptor import Interceptor
 
 HEADER = "x-request-id"
 _ACCEPTABLE = re.compile(r"[!-~]{1,128}")
 
 
-class RequestId:
+class RequestId(Interceptor):
     """Takes the caller's id if it can stand in a log, else makes one."""
 
     async def on_start(self, call: Call) -> None:
         """Sets `call.request_id`."""
         given = call.metadata.get(HEADER, "")
         call.request_id = given if _ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
-
-    def on_end(self, call: Call) -> None:
-        """Nothing to undo."""

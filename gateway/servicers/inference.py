@@ -1,21 +1,24 @@
 """tensorgate.v1.InferenceService."""
 
-import time
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import numpy as np
 
 from gateway import catalog as catalogs
-from gateway import status
+from gateway import status, stream
 from gateway.answers import Classification, Regression
 from gateway.backend import TensorSpec
 from gateway.call import current_call
 from gateway.catalog import Catalog, State
-from gateway.errors import GatewayError, InvalidInput
+from gateway.errors import GatewayError, InvalidInput, RequestTooLarge
 from gateway.instances import Image, Instance, Pixels, Tensors
 from gateway.metrics import Metrics
 from gateway.predictor import Prediction, Predictor, Query
 from gateway.servicers import tensors
+from gateway.servicers.access import authorized
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import model_pb2, tensor_pb2
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceServicer
@@ -32,50 +35,91 @@ _STATES = {
     State.REFUSED: model_pb2.MODEL_VERSION_STATE_REFUSED,
     State.UNAVAILABLE: model_pb2.MODEL_VERSION_STATE_UNAVAILABLE,
 }
+_Question = tuple[int, pb.StreamPredictRequest | GatewayError]
 _CHANNELS = (1, 3, 4)
 _DEFAULT_PAGE, _MAX_PAGE = 100, 1000
 
 
 class Inference(InferenceServiceServicer):
-    """Predict, GetModel and ListModels."""
+    """Predict, StreamPredict, GetModel and ListModels."""
 
-    def __init__(self, predictor: Predictor, catalog: Catalog, metrics: Metrics, *, default_timeout: float) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        catalog: Catalog,
+        metrics: Metrics,
+        *,
+        default_timeout: float,
+        max_stream_in_flight: int,
+    ) -> None:
         self._predictor = predictor
         self._catalog = catalog
         self._metrics = metrics
         self._default_timeout = default_timeout
+        self._max_stream_in_flight = max_stream_in_flight
 
     async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
         """Answers one or many instances."""
+        return await self._predict(request)
+
+    async def StreamPredict(
+        self, requests: AsyncIterator[pb.StreamPredictRequest], context: Any
+    ) -> AsyncIterator[pb.StreamPredictResponse]:
+        """Answers a stream of requests."""
+        answers = stream.answers(
+            _numbered(requests),
+            self._answer,
+            in_order=lambda question: isinstance(question[1], pb.StreamPredictRequest) and question[1].in_order,
+            max_in_flight=self._max_stream_in_flight,
+        )
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
+
+    async def _answer(self, question: _Question) -> pb.StreamPredictResponse:
+        sequence, request = question
+        response = pb.StreamPredictResponse(sequence=sequence)
+        code = "OK"
+        try:
+            if isinstance(request, GatewayError):
+                raise request
+            response.tag = request.tag
+            response.response.CopyFrom(await self._predict(request.request))
+        except GatewayError as error:
+            response.error.CopyFrom(_error(error))
+            code = status.code(error).name
         call = current_call.get()
-        await call.enter(self._authorized(request.model).name)
-        call.instances = len(request.instances)
+        self._metrics.stream_messages.labels(call.method, call.model, code).inc()
+        return response
+
+    async def _predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
+        call = current_call.get()
+        model = authorized(self._catalog, request.model).name
+        await call.enter(model)
+        call.instances += len(request.instances)
         instances = [_instance_or_error(instance) for instance in request.instances]
-        query = Query(call.model, instances, request.version, request.signature, request.top_k)
-        deadline = time.monotonic() + self._default_timeout
-        result = await self._predictor.predict(query, min(deadline, call.deadline or deadline))
+        query = Query(model, instances, request.version, request.signature, request.top_k)
+        result = await self._predictor.predict(query, call.deadline_within(self._default_timeout))
         call.version = result.servable.version
         errors = [
             _located(prediction, f"instances[{place}]")
             for place, prediction in enumerate(result.predictions)
             if isinstance(prediction, GatewayError)
         ]
-        call.failed_instances = len(errors)
+        call.failed_instances += len(errors)
         for error in errors:
-            self._metrics.instance_errors.labels(call.model, error.reason).inc()
+            self._metrics.instance_errors.labels(model, error.reason).inc()
         if len(errors) == len(instances):
             raise errors[0]
         return pb.PredictResponse(
-            model=call.model,
-            version=call.version,
+            model=model,
+            version=result.servable.version,
             predictions=[_prediction(prediction) for prediction in result.predictions],
         )
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """Describes one model."""
-        model = self._authorized(request.model)
-        current_call.get().model = model.name
-        return pb.GetModelResponse(model=_model(model))
+        return pb.GetModelResponse(model=_model(authorized(self._catalog, request.model)))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         """Lists the models that the caller may call."""
@@ -93,14 +137,16 @@ class Inference(InferenceServiceServicer):
             models=[_model(self._catalog.models[name]) for name in page], next_page_token=rest[0] if rest else ""
         )
 
-    def _authorized(self, name: str) -> catalogs.Model:
-        """The model, if the caller may know of it: rights come before existence."""
-        principal = current_call.get().principal
-        if name:
-            principal.require("predict", name)
-        model = self._catalog.model(name)
-        principal.require("predict", model.name)
-        return model
+
+async def _numbered(requests: AsyncIterator[pb.StreamPredictRequest]) -> AsyncIterator[_Question]:
+    """The requests with their places; one that cannot be read stands as its error."""
+    for sequence in itertools.count():
+        try:
+            yield sequence, await anext(requests)
+        except StopAsyncIteration:
+            return
+        except (InvalidInput, RequestTooLarge) as error:
+            yield sequence, error
 
 
 def _instance_or_error(instance: pb.Instance) -> Instance | GatewayError:
@@ -149,8 +195,7 @@ def _located(error: GatewayError, field: str) -> GatewayError:
 
 def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
     if isinstance(prediction, GatewayError):
-        code = status.number(status.code(prediction))
-        return pb.Prediction(error=pb.InstanceError(code=code, reason=prediction.reason, message=prediction.message))
+        return pb.Prediction(error=_error(prediction))
     answer = prediction.answer
     if isinstance(answer, Classification):
         top = [pb.ClassScore(label=s.label, class_index=s.class_index, score=s.score) for s in answer.top]
@@ -165,6 +210,15 @@ def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
         return pb.Prediction(id=prediction.receipt, regression=pb.Regression(value=answer.value))
     outputs = {name: tensors.to_proto(array) for name, array in answer.outputs.items()}
     return pb.Prediction(id=prediction.receipt, outputs=tensor_pb2.NamedTensors(tensors=outputs))
+
+
+def _error(error: GatewayError) -> pb.InstanceError:
+    answer = pb.InstanceError(
+        code=status.number(status.code(error)), reason=error.reason, message=error.message, field=error.field or ""
+    )
+    if error.retry_after is not None:
+        answer.retry_delay.FromMicroseconds(round(error.retry_after * 1e6))
+    return answer
 
 
 def _model(model: catalogs.Model) -> model_pb2.Model:

@@ -5,10 +5,14 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from loadtest.bench.load import Figure, Load, LoadError, Target, run
+from serving.wire import codec
+from serving.wire import open_inference_pb2 as oip
+from serving.wire import tensorflow_serving_pb2 as tfs
 from stack.__main__ import MODEL, MODELS, ensure_key, ensure_model, start
 from stack.processes import child
 from tensorgate import Client
@@ -16,6 +20,8 @@ from tensorgate.requests import pixels, predict_request
 
 PREDICT = "/tensorgate.v1.InferenceService/Predict"
 WARM_UP = 500
+# Number 1023, the integer 0.
+UNKNOWN_FIELD = b"\xf8\x3f\x00"
 
 
 def main() -> int:
@@ -33,6 +39,11 @@ def main() -> int:
         name: predict_request([instance], model=MODEL, version=0, signature="", top_k=0).SerializeToString()
         for name, instance in cases.items()
     }
+    foreign = {
+        "TFS Predict": ("/tensorflow.serving.PredictionService/Predict", _tfs_request(tensor)),
+        "TFS Predict, alone": ("/tensorflow.serving.PredictionService/Predict", _tfs_request(tensor, alone=True)),
+        "OIP tensor": ("/inference.GRPCInferenceService/ModelInfer", _oip_request(tensor)),
+    }
     with ExitStack() as children, tempfile.TemporaryDirectory() as scratch:
         echo = children.enter_context(
             child("the echo", [sys.executable, "-m", "loadtest.bench.echo"], Path(scratch) / "echo.log")
@@ -43,7 +54,8 @@ def main() -> int:
             for instance in cases.values():
                 client.predict(instance)
         targets = {"bare grpc.aio echo": Target(echo_address, "/bench.Echo/Echo", messages["tensor"])} | {
-            f"gateway, {name}": Target(processes.address, PREDICT, message) for name, message in messages.items()
+            f"gateway, {name}": Target(processes.address, method, message)
+            for name, (method, message) in ({name: (PREDICT, m) for name, m in messages.items()} | foreign).items()
         }
         figures: dict[str, list[Figure]] = {name: [] for name in targets}
         try:
@@ -59,6 +71,19 @@ def main() -> int:
             return 1
     _print_table(figures)
     return 0
+
+
+def _tfs_request(tensor: Any, *, alone: bool = False) -> bytes:
+    """A Predict of one row; `alone` adds a field that nobody knows, so that it is passed on as it is."""
+    request = tfs.PredictRequest(model_spec=tfs.ModelSpec(name=MODEL))
+    request.inputs["image"].CopyFrom(codec.to_proto(tensor[np.newaxis]))
+    return request.SerializeToString() + (UNKNOWN_FIELD if alone else b"")
+
+
+def _oip_request(tensor: Any) -> bytes:
+    request = oip.ModelInferRequest(model_name=MODEL, raw_input_contents=[tensor.tobytes()])
+    request.inputs.add(name="image", datatype="FP32", shape=(1, 28, 28))
+    return request.SerializeToString()
 
 
 def _print_table(figures: dict[str, list[Figure]]) -> None:

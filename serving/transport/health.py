@@ -1,7 +1,7 @@
 """grpc.health.v1 for a server that drains."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio
@@ -11,12 +11,20 @@ _LAST_WORD = 0.1
 
 
 class HealthServicer(aio.HealthServicer):
-    """The library's servicer, but that its watches end: the library's never do, and hold a stopping server up."""
+    """The library's servicer with List, and with watches that end: the library's hold a stopping server up."""
 
     def __init__(self) -> None:
         super().__init__()
         self._watches: set[asyncio.Task[None]] = set()
         self._ending = False
+
+    async def List(self, request: Any, context: Any) -> Any:
+        """Tells of every service, a HealthListResponse."""
+        # The library's types know nothing of it.
+        messages, states = cast("Any", health_pb2), cast("Any", self)._server_status  # noqa: SLF001  # has no accessor
+        return messages.HealthListResponse(
+            statuses={name: health_pb2.HealthCheckResponse(status=status) for name, status in states.items()}
+        )
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
         """Tells of every change until the caller leaves or the server stops."""

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from tensorgate.v1 import model_pb2 as _model_pb2
@@ -63,6 +64,80 @@ class PredictRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PredictRequest: _TypeAlias = PredictRequest  # noqa: Y015
+
+@_typing.final
+class StreamPredictRequest(_message.Message):
+    """One request of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    IN_ORDER_FIELD_NUMBER: _builtins.int
+    tag: _builtins.str
+    """Comes back in the response; for the caller to tell responses apart. Need not be unique."""
+    in_order: _builtins.bool
+    """True if the response must not overtake those to earlier requests with `in_order`. Default: it comes as soon as it is
+    there.
+    """
+    @_builtins.property
+    def request(self) -> Global___PredictRequest:
+        """What Predict takes. Required."""
+
+    def __init__(
+        self,
+        *,
+        tag: _builtins.str = ...,
+        request: Global___PredictRequest | None = ...,
+        in_order: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_order", b"in_order", "request", b"request", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPredictRequest: _TypeAlias = StreamPredictRequest  # noqa: Y015
+
+@_typing.final
+class StreamPredictResponse(_message.Message):
+    """One response of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    tag: _builtins.str
+    """The request's; empty if the request could not be read."""
+    sequence: _builtins.int
+    """The request's place in the stream, from 0."""
+    @_builtins.property
+    def response(self) -> Global___PredictResponse:
+        """What Predict answers."""
+
+    @_builtins.property
+    def error(self) -> Global___InstanceError:
+        """What Predict would fail with."""
+
+    def __init__(
+        self,
+        *,
+        tag: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        response: Global___PredictResponse | None = ...,
+        error: Global___InstanceError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response", "sequence", b"sequence", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___StreamPredictResponse: _TypeAlias = StreamPredictResponse  # noqa: Y015
 
 @_typing.final
 class Instance(_message.Message):
@@ -318,29 +393,39 @@ Global___Regression: _TypeAlias = Regression  # noqa: Y015
 
 @_typing.final
 class InstanceError(_message.Message):
-    """Why one instance of several could not be answered."""
+    """Why one instance of several, or one request of a stream, could not be answered."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
     code: _builtins.int
     """A google.rpc.Code, e.g. 3 for INVALID_ARGUMENT."""
     reason: _builtins.str
     """The ErrorInfo reason that the call would fail with, e.g. "IMAGE_UNREADABLE"."""
     message: _builtins.str
     """What was expected, for people."""
+    field: _builtins.str
+    """The path of the field that is wrong, e.g. "instances[2]"; empty if it is none."""
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """After this the same may succeed; not set if it will not."""
+
     def __init__(
         self,
         *,
         code: _builtins.int = ...,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
+        field: _builtins.str = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,6 +44,11 @@ class InferenceServiceStub:
                 request_serializer=tensorgate_dot_v1_dot_inference__service__pb2.PredictRequest.SerializeToString,
                 response_deserializer=tensorgate_dot_v1_dot_inference__service__pb2.PredictResponse.FromString,
                 _registered_method=True)
+        self.StreamPredict = channel.stream_stream(
+                '/tensorgate.v1.InferenceService/StreamPredict',
+                request_serializer=tensorgate_dot_v1_dot_inference__service__pb2.StreamPredictRequest.SerializeToString,
+                response_deserializer=tensorgate_dot_v1_dot_inference__service__pb2.StreamPredictResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/tensorgate.v1.InferenceService/GetModel',
                 request_serializer=tensorgate_dot_v1_dot_inference__service__pb2.GetModelRequest.SerializeToString,
@@ -78,6 +83,19 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamPredict(self, request_iterator, context):
+        """Answers a stream of requests on one call, several at once, each as soon as it is there.
+
+        A request that cannot be answered, or read, gets a response with `error`, and the stream goes on. What ends the stream
+        is what concerns it as a whole: UNAUTHENTICATED (also when the key is revoked meanwhile), RESOURCE_EXHAUSTED (too many
+        streams, or a message beyond four times the largest request), DEADLINE_EXCEEDED. The gateway reads on while fewer than
+        `max_stream_in_flight` (32 by default) requests are being answered or have answers that were not taken yet: who does
+        not read is not read from. Cancelling the call drops what is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModel(self, request, context):
         """Describes one model. Codes: NOT_FOUND, PERMISSION_DENIED.
         """
@@ -99,6 +117,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Predict,
                     request_deserializer=tensorgate_dot_v1_dot_inference__service__pb2.PredictRequest.FromString,
                     response_serializer=tensorgate_dot_v1_dot_inference__service__pb2.PredictResponse.SerializeToString,
+            ),
+            'StreamPredict': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamPredict,
+                    request_deserializer=tensorgate_dot_v1_dot_inference__service__pb2.StreamPredictRequest.FromString,
+                    response_serializer=tensorgate_dot_v1_dot_inference__service__pb2.StreamPredictResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -143,6 +166,33 @@ class InferenceService:
             '/tensorgate.v1.InferenceService/Predict',
             tensorgate_dot_v1_dot_inference__service__pb2.PredictRequest.SerializeToString,
             tensorgate_dot_v1_dot_inference__service__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamPredict(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tensorgate.v1.InferenceService/StreamPredict',
+            tensorgate_dot_v1_dot_inference__service__pb2.StreamPredictRequest.SerializeToString,
+            tensorgate_dot_v1_dot_inference__service__pb2.StreamPredictResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,15 @@ class InferenceServiceStub:
     call this model), RESOURCE_EXHAUSTED (request too large, or overload: see RetryInfo), UNAVAILABLE (no version is
     ready, or the backend is down: see RetryInfo), DEADLINE_EXCEEDED.
     """
+    StreamPredict: _grpc.StreamStreamMultiCallable[_inference_service_pb2.StreamPredictRequest, _inference_service_pb2.StreamPredictResponse]
+    """Answers a stream of requests on one call, several at once, each as soon as it is there.
+
+    A request that cannot be answered, or read, gets a response with `error`, and the stream goes on. What ends the stream
+    is what concerns it as a whole: UNAUTHENTICATED (also when the key is revoked meanwhile), RESOURCE_EXHAUSTED (too many
+    streams, or a message beyond four times the largest request), DEADLINE_EXCEEDED. The gateway reads on while fewer than
+    `max_stream_in_flight` (32 by default) requests are being answered or have answers that were not taken yet: who does
+    not read is not read from. Cancelling the call drops what is under way.
+    """
     GetModel: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.GetModelRequest, _inference_service_pb2.GetModelResponse]
     """Describes one model. Codes: NOT_FOUND, PERMISSION_DENIED."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.ListModelsRequest, _inference_service_pb2.ListModelsResponse]
@@ -72,6 +81,15 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Codes: INVALID_ARGUMENT (bad instance), NOT_FOUND (model, version or signature), PERMISSION_DENIED (the key may not
     call this model), RESOURCE_EXHAUSTED (request too large, or overload: see RetryInfo), UNAVAILABLE (no version is
     ready, or the backend is down: see RetryInfo), DEADLINE_EXCEEDED.
+    """
+    StreamPredict: _aio.StreamStreamMultiCallable[_inference_service_pb2.StreamPredictRequest, _inference_service_pb2.StreamPredictResponse]  # type: ignore[assignment]
+    """Answers a stream of requests on one call, several at once, each as soon as it is there.
+
+    A request that cannot be answered, or read, gets a response with `error`, and the stream goes on. What ends the stream
+    is what concerns it as a whole: UNAUTHENTICATED (also when the key is revoked meanwhile), RESOURCE_EXHAUSTED (too many
+    streams, or a message beyond four times the largest request), DEADLINE_EXCEEDED. The gateway reads on while fewer than
+    `max_stream_in_flight` (32 by default) requests are being answered or have answers that were not taken yet: who does
+    not read is not read from. Cancelling the call drops what is under way.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.GetModelRequest, _inference_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes one model. Codes: NOT_FOUND, PERMISSION_DENIED."""
@@ -100,6 +118,21 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         Codes: INVALID_ARGUMENT (bad instance), NOT_FOUND (model, version or signature), PERMISSION_DENIED (the key may not
         call this model), RESOURCE_EXHAUSTED (request too large, or overload: see RetryInfo), UNAVAILABLE (no version is
         ready, or the backend is down: see RetryInfo), DEADLINE_EXCEEDED.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamPredict(
+        self,
+        request_iterator: _MaybeAsyncIterator[_inference_service_pb2.StreamPredictRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_service_pb2.StreamPredictResponse], _abc.AsyncIterator[_inference_service_pb2.StreamPredictResponse]]:
+        """Answers a stream of requests on one call, several at once, each as soon as it is there.
+
+        A request that cannot be answered, or read, gets a response with `error`, and the stream goes on. What ends the stream
+        is what concerns it as a whole: UNAUTHENTICATED (also when the key is revoked meanwhile), RESOURCE_EXHAUSTED (too many
+        streams, or a message beyond four times the largest request), DEADLINE_EXCEEDED. The gateway reads on while fewer than
+        `max_stream_in_flight` (32 by default) requests are being answered or have answers that were not taken yet: who does
+        not read is not read from. Cancelling the call drops what is under way.
         """
 
     @_abc_1.abstractmethod

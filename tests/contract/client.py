@@ -50,13 +50,24 @@ def failure(method: Any, request: Any) -> tuple[str, str]:
     return caught.value.code().name, caught.value.details()
 
 
+class _WithKey(grpc.UnaryUnaryClientInterceptor):
+    """What changes for a client that moves from the server to the gateway."""
+
+    def __init__(self, key: str) -> None:
+        self._metadata = [("authorization", f"Bearer {key}")]
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(client_call_details._replace(metadata=self._metadata), request)
+
+
 class Client:
     """A channel to a server, and calls to the model `wire`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: str | None = None) -> None:
         self._channel = grpc.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
-        self.predictions = PredictionServiceStub(self._channel)
-        self.models = ModelServiceStub(self._channel)
+        channel = grpc.intercept_channel(self._channel, _WithKey(key)) if key else self._channel
+        self.predictions = PredictionServiceStub(channel)
+        self.models = ModelServiceStub(channel)
 
     def __enter__(self) -> Self:
         return self

@@ -1,10 +1,11 @@
-"""A server of the model `wire`, and TensorFlow Serving's own client for it.
+"""A server of the model `wire`, a gateway in front of it, and TensorFlow Serving's own client for each.
 
 The suite asks the server at TENSORGATE_TFS_ADDRESS (host:port), if that is set. It is to serve, as the model `wire` and
 with default flags, what `python -m tests.contract.models DIRECTORY` wrote: for TensorFlow Serving
 `--model_name=wire --model_base_path=DIRECTORY`. Otherwise an embedded server is started.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.auth.keys import KeysFile, create
 from stack.processes import Child, child
 from tests.contract import models
 from tests.contract.client import TIMEOUT, Client
@@ -45,8 +47,26 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def client(base: Path, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of the server that is on trial."""
-    address = os.environ.get("TENSORGATE_TFS_ADDRESS") or request.getfixturevalue("start")(base)[1]
-    with Client(address) as client:
+def address(base: Path, request: pytest.FixtureRequest) -> str:
+    """The address of the server that is on trial."""
+    return os.environ.get("TENSORGATE_TFS_ADDRESS") or request.getfixturevalue("start")(base)[1]
+
+
+@pytest.fixture(scope="session")
+def gateway(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Address and key of a gateway in front of the server that is on trial."""
+    directory = tmp_path_factory.mktemp("gateway")
+    key, record = create("tester", frozenset({"predict:*"}))
+    KeysFile(keys=[record]).save(directory / "keys.json")
+    command = [sys.executable, "-m", "gateway", "--models=wire", "--listen=127.0.0.1:0", "--http=127.0.0.1:0"]
+    command += [f"--backend.address={address}", f"--auth.keys-file={directory / 'keys.json'}", "--drain.delay=0"]
+    with child("the gateway", command, directory / "log") as process:
+        yield json.loads(process.wait_for('"event": "serving"', TIMEOUT))["grpc"], key
+
+
+@pytest.fixture(scope="session", params=["server", "gateway"])
+def client(address: str, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of the server that is on trial, and one of the gateway: they must not differ."""
+    target = (address, None) if request.param == "server" else request.getfixturevalue("gateway")
+    with Client(*target) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Our copies of TensorFlow Serving's messages are what tensorflow and tensorflow-serving-api have."""
+"""Our copies of foreign messages are what tensorflow, tensorflow-serving-api and tritonclient have."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +7,12 @@ import pytest
 from google.protobuf import descriptor_pool
 from tensorflow.core.protobuf import error_codes_pb2, meta_graph_pb2  # noqa: F401  # fills the default pool
 from tensorflow_serving.apis import model_service_pb2, prediction_log_pb2, prediction_service_pb2  # noqa: F401  # fills the default pool
+from tritonclient.grpc import service_pb2  # noqa: F401  # fills the default pool
 
-from serving.wire import tensorflow_error_pb2, tensorflow_pb2, tensorflow_serving_pb2
+from serving.wire import open_inference_pb2, tensorflow_error_pb2, tensorflow_pb2, tensorflow_serving_pb2
 
-OURS = [module.DESCRIPTOR for module in (tensorflow_pb2, tensorflow_error_pb2, tensorflow_serving_pb2)]
+MODULES = (open_inference_pb2, tensorflow_error_pb2, tensorflow_pb2, tensorflow_serving_pb2)
+OURS = [module.DESCRIPTOR for module in MODULES]
 THEIRS = descriptor_pool.Default()
 
 

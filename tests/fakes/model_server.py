@@ -57,6 +57,7 @@ class FakeModel:
     signatures: dict[str, tensorflow_pb2.SignatureDef] = field(default_factory=lambda: {"serving_default": IMAGES})
     states: dict[int, int] = field(default_factory=dict)
     """States other than AVAILABLE."""
+    labels: dict[str, int] = field(default_factory=dict)
 
 
 class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
@@ -75,6 +76,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.health: health.aio.HealthServicer | None = None
         """grpc.health.v1, which TFS has only if asked."""
         self.timeouts: list[float | None] = []
+        self.last: tfs.PredictRequest | None = None
+        """The last Predict as it came."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -134,16 +137,22 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
     ) -> tfs.GetModelMetadataResponse:
         model = await self._model(request.model_spec, context)
         signatures = model.signatures | ({"contract": CONTRACT} if model.contract is not None else {})
-        response = tfs.GetModelMetadataResponse()
+        version = model.labels.get(request.model_spec.version_label) or request.model_spec.version.value
+        response = tfs.GetModelMetadataResponse(
+            model_spec=tfs.ModelSpec(name=request.model_spec.name, version={"value": version})
+        )
         response.metadata["signature_def"].Pack(tfs.SignatureDefMap(signature_def=signatures))
         return response
 
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
         model = await self._model(request.model_spec, context)
+        self.last = request
         inputs = {name: codec.to_numpy(tensor) for name, tensor in request.inputs.items()}
         if request.model_spec.signature_name == contracts.SIGNATURE:
             answer = np.array([(model.contract or "").encode()], object)
             return _response({contracts.JSON_OUTPUT: answer})
+        if not inputs:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "input size does not match signature")
         rows = next(iter(inputs.values())).shape[0]
         self.batches.append(rows)
         self.timeouts.append(context.time_remaining())
@@ -162,6 +171,11 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
             return _response({"probabilities": self.compute(inputs["image"])})
         return _response({f"{name}_out": array for name, array in inputs.items()})
 
+    async def HandleReloadConfigRequest(
+        self, request: tfs.ReloadConfigRequest, context: Any
+    ) -> tfs.ReloadConfigResponse:
+        return tfs.ReloadConfigResponse(status=tfs.StatusProto())
+
     async def _model(self, spec: tfs.ModelSpec, context: Any) -> FakeModel:
         model = self.models.get(spec.name)
         if model is None or not model.versions:
@@ -169,6 +183,9 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         if spec.HasField("version") and spec.version.value not in model.versions:
             text = f"Servable not found for request: Specific({spec.name}, {spec.version.value})"
             await context.abort(grpc.StatusCode.NOT_FOUND, text)
+        if spec.version_label and spec.version_label not in model.labels:
+            text = f"Unrecognized servable version label: {spec.version_label}"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
         return model
 
 

@@ -41,7 +41,8 @@ class Gateway:
 
     def log(self) -> list[dict[str, Any]]:
         """The log so far; every line is JSON."""
-        return [json.loads(line) for line in self.process.log.read_text().splitlines()]
+        # Not by splitlines: a text may hold other characters that it takes for ends of lines.
+        return [json.loads(line) for line in self.process.log.read_text().split("\n") if line]
 
     def calls(self) -> list[dict[str, Any]]:
         """The access lines so far."""

@@ -144,6 +144,23 @@ async def test_cancelled(bulk: bool) -> None:
     assert door.admission._bytes_in_flight == 0
 
 
+async def test_streams() -> None:
+    """Streams have places of their own."""
+    door = Door(max_concurrent_streams=1, max_waiting_calls=0)
+    first = door.come("call", call())
+    opened, refused = (Call("/s/S", {}, "", None, streaming=True) for _ in range(2))
+    stream = door.come("stream", opened)
+    await settle()
+    assert await door.come("refused", refused) == "Overloaded"
+    for event in door.leave.values():
+        event.set()
+    assert await asyncio.gather(first, stream) == ["OK", "OK"]
+    again = door.come("again", refused)
+    await settle()
+    door.leave["again"].set()
+    assert await again == "OK"
+
+
 async def test_bytes() -> None:
     """Requests together have no more bytes than allowed; one alone may."""
     door = Door(max_concurrent_calls=9, max_bytes_in_flight=100)

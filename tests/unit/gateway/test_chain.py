@@ -9,8 +9,10 @@ import pytest
 import structlog
 
 from gateway.call import Call, current_call
+from gateway.errors import RequestTooLarge, Unauthenticated
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.chain import Chain
+from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
 from serving.transport.grpc_aio import GrpcAioServer
 
@@ -28,6 +30,19 @@ class Recorder:
 
     def on_end(self, call: Call) -> None:
         self.notes.append(f"{self.name} end {call.code}")
+
+
+class Notes(Interceptor):
+    """Notes how calls start and end."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+
+    async def on_start(self, call: Call) -> None:
+        self.notes.append("start")
+
+    def on_end(self, call: Call) -> None:
+        self.notes.append(f"end {call.code}")
 
 
 async def call(chain: Chain, behaviour: Any, raw: bytes = b"x") -> bytes:
@@ -95,3 +110,44 @@ async def test_too_large() -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(Chain([], max_request_bytes=9), echo, b"x" * 10)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Refuses(Interceptor):
+    """Refuses the message `x`."""
+
+    async def on_message(self, call: Call) -> None:
+        if call.messages == 3:
+            raise Unauthenticated("no more")
+
+
+async def test_stream() -> None:
+    """Messages of a stream are parsed one by one: one that cannot be is the servicer's to answer, and the next come."""
+
+    async def behaviour(requests: Any, context: Any) -> Any:
+        while True:
+            try:
+                yield b"%s %d" % (await anext(requests), current_call.get().messages)
+            except StopAsyncIteration:
+                return
+            except RequestTooLarge:
+                yield b"too large"
+
+    def register(server: grpc.aio.Server) -> None:
+        handler = grpc.stream_stream_rpc_method_handler(behaviour, bytes.upper, bytes.lower)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", {"M": handler}),))
+
+    notes: list[str] = []
+    chain = Chain([Notes(notes), Refuses()], max_request_bytes=9)
+    server = GrpcAioServer([register], interceptors=[chain])
+    port = server.bind("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        method = channel.stream_stream("/s/M")
+        assert [answer async for answer in method(iter([b"A", b"x" * 10]))] == [b"a 1", b"too large"]
+        assert [answer async for answer in method(iter([]))] == []
+        stream = method(iter([b"A"] * 4))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [answer async for answer in stream]
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    await server.stop(0)
+    assert notes == ["start", "end OK", "start", "end OK", "start", "end UNAUTHENTICATED"]

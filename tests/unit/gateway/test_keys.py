@@ -82,3 +82,14 @@ def test_scopes(scopes: set[str], model: str, allowed: bool) -> None:
         with pytest.raises(PermissionDenied):
             principal.require("predict", model)
     assert not EVERYONE.may("admin", model)
+
+
+def test_admin() -> None:
+    """Administration is a scope of its own, which no right to predict covers."""
+    create("ops", frozenset({"admin"}))
+    Principal("ops", frozenset({"admin"})).require_admin()
+    EVERYONE.require_admin()
+    with pytest.raises(PermissionDenied, match="needs the scope admin"):
+        Principal("x", frozenset({"predict:*"})).require_admin()
+    with pytest.raises(PermissionDenied):
+        Principal("ops", frozenset({"admin"})).require("predict", "digits")

@@ -157,6 +157,7 @@ async def test_redis_away(tmp_path: Path, trouble: str, monkeypatch: pytest.Monk
             while down():
                 await local.take([rule], "")
                 await asyncio.sleep(0.05)
+        await asyncio.sleep(redis.REST)
         assert await strict.take([rule], "") is None
     finally:
         await local.close()

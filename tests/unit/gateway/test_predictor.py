@@ -21,8 +21,9 @@ from gateway.errors import (
 )
 from gateway.instances import Image, Instance, Pixels, Tensors
 from gateway.metrics import Metrics
-from gateway.predictor import BatchLimits, Prediction, Predictor, Query, Result
+from gateway.predictor import Batch, Prediction, Predictor, Query, Result
 from gateway.receipts import Receipts
+from gateway.upstream import BatchLimits, Upstream
 from tests.fakes import digits
 from tests.fakes.backend import FakeBackend, signature
 from tests.fakes.model_server import brightest_row
@@ -48,11 +49,10 @@ class Core:
         self.catalog = Catalog(names, backend, metrics, timeout=1.0)
         self.predictor = Predictor(
             self.catalog,
-            backend,
+            Upstream(backend, metrics, BatchLimits(max_rows=8, max_in_flight=2, max_queued_rows=100)),
             receipts,
             metrics,
             ThreadPoolExecutor(1),
-            batch=BatchLimits(max_rows=8, max_in_flight=2, max_queued_rows=100),
             max_instances=4,
         )
 
@@ -213,6 +213,52 @@ async def test_shapes_that_differ(backend: FakeBackend) -> None:
         assert isinstance(prediction.answer, Raw)
         np.testing.assert_array_equal(prediction.answer.outputs["x"], array)
     assert len(backend.calls) == 2
+
+
+async def test_a_batch(backend: FakeBackend) -> None:
+    """A batch with a contract is answered with outputs and predictions; its images are preprocessed."""
+    core = await Core(backend).look()
+    deadline = time.monotonic() + 10
+    encoded = np.array([digits.encode(digits.band(digit)) for digit in (3, 7)], object)
+    for inputs in ({"image": encoded}, {"image": np.zeros((2, 28, 28), np.float32)}):
+        inference = await core.predictor.infer(Batch("", inputs), deadline)
+        assert (inference.rows, inference.outputs["probabilities"].shape) == (2, (2, 10))
+        assert all(receipts.check(prediction.receipt).version == 1 for prediction in inference.predictions)
+    with pytest.raises(InvalidInput, match="PNG") as caught:
+        await core.predictor.infer(Batch("", {"image": np.array([encoded[0], b"x"], object)}), deadline)
+    assert caught.value.field == "inputs[0].contents[1]"
+    with pytest.raises(RequestTooLarge, match="4 at most"):
+        await core.predictor.infer(Batch("", {"image": np.zeros((5, 28, 28), np.float32)}), deadline)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        ({}, "expected 'image': float32"),
+        ({"image": np.zeros((1, 28, 28))}, "is float64"),
+        ({"image": np.zeros((28, 28), np.float32)}, r"expected \[-1, 28, 28\]"),
+        ({"image": np.zeros((0, 28, 28), np.float32)}, "1 or more"),
+        ({"image": np.full((1, 28, 28), np.nan, np.float32)}, "finite"),
+        ({"image": np.array([], object)}, "is string"),
+    ],
+)
+async def test_a_bad_batch(backend: FakeBackend, inputs: dict[str, np.ndarray], text: str) -> None:
+    """A batch that does not fit the signature is refused, and the backend is not asked."""
+    core = await Core(backend).look()
+    with pytest.raises(InvalidInput, match=text):
+        await core.predictor.infer(Batch("", inputs), time.monotonic() + 10)
+    assert backend.calls == []
+
+
+async def test_a_batch_without_a_contract(backend: FakeBackend) -> None:
+    """Without a contract a batch goes alone, whatever its signature's dimensions mean."""
+    fixed = signature("serving_default", {"x": (np.float32, (3,))}, {"x": (np.float32, (3,))})
+    backend.contract, backend.signatures_, backend.compute = None, {"serving_default": fixed}, dict
+    core = await Core(backend).look()
+    inference = await core.predictor.infer(Batch("", {"x": np.ones(3, np.float32)}), time.monotonic() + 10)
+    assert (inference.outputs["x"].tolist(), list(inference.predictions)) == ([1, 1, 1], [])
+    with pytest.raises(DeadlineExceeded):
+        await core.predictor.infer(Batch("", {"x": np.ones(3, np.float32)}), time.monotonic())
 
 
 async def test_several_inputs(backend: FakeBackend) -> None:

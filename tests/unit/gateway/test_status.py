@@ -36,6 +36,20 @@ def test_unknown_error() -> None:
     assert known.message == "internal error; the log has more under request id r1"
 
 
+def test_backend_status() -> None:
+    """The backend's own status keeps its code and text."""
+    assert status.code(errors.BackendStatus("DATA_LOSS", "x")) is grpc.StatusCode.DATA_LOSS
+
+
+def test_long_texts() -> None:
+    """A text is cut where it would not fit in the trailers, between characters, wherever it stands."""
+    answer = status.to_status(errors.InvalidInput("é" * 2000, field="x"), "r1")
+    assert answer.message == "é" * 512 + "...TRUNCATED"
+    assert len(answer.SerializeToString()) < 4096
+    exact = status.to_status(errors.InvalidInput("é" * 512), "r1")
+    assert exact.message == "é" * 512
+
+
 def test_details() -> None:
     """ErrorInfo and RequestInfo always come, BadRequest with a field, RetryInfo where a retry may help."""
     error = errors.InvalidInput("wrong", field="instances[1]", metadata={"a": "b"}, retry_after=1.5)

@@ -1,0 +1,179 @@
+"""inference.GRPCInferenceService: the Open Inference Protocol, version 2."""
+
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from gateway.answers import Classification
+from gateway.backend import Array, TensorSpec
+from gateway.call import current_call
+from gateway.catalog import Catalog, Servable
+from gateway.errors import InvalidInput, NotReady
+from gateway.predictor import Batch, Inference, Predictor
+from gateway.router import route, signature_of
+from gateway.servicers import open_inference_tensors as tensors
+from gateway.servicers.access import authorized
+from serving.wire import open_inference_pb2 as oip
+from serving.wire.open_inference_pb2_grpc import GRPCInferenceServiceServicer
+
+NAME = "inference.GRPCInferenceService"
+SIGNATURE = "signature_name"
+"""The request parameter that names a signature."""
+LABEL, CONFIDENCE, PREDICTION_ID = "label", "confidence", "prediction_id"
+"""Outputs that are made of the model's own; one of the model's with the same name comes first."""
+_PLATFORM = "tensorflow_savedmodel"
+# Requested of an output, these would change what comes: nobody gets something else than was asked for.
+_UNSUPPORTED = ("classification", "shared_memory_region")
+_MAX_VERSION_DIGITS = 18
+
+
+class OpenInference(GRPCInferenceServiceServicer):
+    """All six methods. `ready` says whether the gateway takes calls and every model can answer."""
+
+    def __init__(
+        self, predictor: Predictor, catalog: Catalog, *, ready: Callable[[], bool], default_timeout: float
+    ) -> None:
+        self._predictor = predictor
+        self._catalog = catalog
+        self._ready = ready
+        self._default_timeout = default_timeout
+
+    async def ServerLive(self, request: oip.ServerLiveRequest, context: Any) -> oip.ServerLiveResponse:
+        """Whether the gateway answers."""
+        return oip.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: oip.ServerReadyRequest, context: Any) -> oip.ServerReadyResponse:
+        """Whether every model can answer."""
+        return oip.ServerReadyResponse(ready=self._ready())
+
+    async def ModelReady(self, request: oip.ModelReadyRequest, context: Any) -> oip.ModelReadyResponse:
+        """Whether a model, or one version of it, can answer."""
+        try:
+            self._route(request.name, request.version)
+        except NotReady:
+            return oip.ModelReadyResponse(ready=False)
+        return oip.ModelReadyResponse(ready=True)
+
+    async def ServerMetadata(self, request: oip.ServerMetadataRequest, context: Any) -> oip.ServerMetadataResponse:
+        """What the gateway is; it has no extensions."""
+        return oip.ServerMetadataResponse(name="tensorgate", version=_version())
+
+    async def ModelMetadata(self, request: oip.ModelMetadataRequest, context: Any) -> oip.ModelMetadataResponse:
+        """The tensors of a model's default signature, and the versions that answer."""
+        servable = self._route(request.name, request.version)
+        signature = signature_of(servable, "")
+        outputs = dict(sorted(signature.outputs.items()))
+        return oip.ModelMetadataResponse(
+            name=servable.model,
+            versions=[
+                str(number)
+                for number, version in sorted(self._catalog.models[servable.model].versions.items())
+                if version.servable
+            ],
+            platform=_PLATFORM,
+            inputs=[_metadata(spec) for _, spec in sorted(signature.inputs.items())],
+            outputs=[_metadata(spec) for spec in (_derived_specs(servable) | outputs).values()],
+        )
+
+    async def ModelInfer(self, request: oip.ModelInferRequest, context: Any) -> oip.ModelInferResponse:
+        """Answers a batch: tensors, or encoded images as BYTES."""
+        call = current_call.get()
+        model = authorized(self._catalog, request.model_name)
+        await call.enter(model.name)
+        inputs = tensors.inputs(request)
+        batch = Batch(model.name, inputs, _number(request.model_version), request.parameters[SIGNATURE].string_param)
+        inference = await self._predictor.infer(batch, call.deadline_within(self._default_timeout))
+        call.version, call.instances = inference.servable.version, inference.rows
+        outputs = _wanted(request, _derived(inference) | dict(inference.outputs))
+        response = oip.ModelInferResponse(
+            model_name=model.name, model_version=str(inference.servable.version), id=request.id
+        )
+        # As it was asked, where the types allow.
+        raw = bool(request.raw_input_contents) or not all(tensors.typed(array.dtype) for array in outputs.values())
+        for name, array in outputs.items():
+            tensors.add_output(response, name, array, raw=raw)
+        return response
+
+    def _route(self, name: str, version: str) -> Servable:
+        model = authorized(self._catalog, name)
+        servable = route(self._catalog, model.name, _number(version))
+        current_call.get().version = servable.version
+        return servable
+
+
+def _number(version: str) -> int:
+    """The version that a text stands for; 0 for none."""
+    if not version:
+        return 0
+    if not (version.isascii() and version.isdigit() and len(version) <= _MAX_VERSION_DIGITS and int(version)):
+        raise InvalidInput(f"the version is {version[:100]!r}; expected a number above 0", field="model_version")
+    return int(version)
+
+
+def _wanted(request: oip.ModelInferRequest, outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs that are asked for, or all."""
+    for place, output in enumerate(request.outputs):
+        if output.name not in outputs:
+            raise InvalidInput(
+                f"there is no output {output.name[:100]!r}; there are: {', '.join(outputs)}",
+                reason="OUTPUT_NOT_FOUND",
+                field=f"outputs[{place}].name",
+            )
+        for name in _UNSUPPORTED:
+            if name in output.parameters:
+                raise InvalidInput(
+                    f"the parameter {name!r} is not supported; ask for the outputs {LABEL!r} and {CONFIDENCE!r}",
+                    reason="PARAMETER_UNSUPPORTED",
+                    field=f"outputs[{place}].parameters",
+                )
+    return {name: outputs[name] for name in [output.name for output in request.outputs] or outputs}
+
+
+def _derived(inference: Inference) -> dict[str, Array]:
+    """What the contract makes of the outputs, for each row."""
+    if not inference.predictions:
+        return {}
+    answers = [prediction.answer for prediction in inference.predictions]
+    ids = _strings([prediction.receipt for prediction in inference.predictions])
+    best = [answer.top[0] for answer in answers if isinstance(answer, Classification)]
+    if not best:
+        return {PREDICTION_ID: ids}
+    return {
+        LABEL: _strings([score.label for score in best]),
+        CONFIDENCE: np.array([score.score for score in best], np.float32),
+        PREDICTION_ID: ids,
+    }
+
+
+def _derived_specs(servable: Servable) -> dict[str, TensorSpec]:
+    """The names and types of what `_derived` gives."""
+    task = servable.contract.postprocessing.task if servable.contract else "raw"
+    text, number = np.dtype(object), np.dtype(np.float32)
+    types = {
+        "classification": {LABEL: text, CONFIDENCE: number, PREDICTION_ID: text},
+        "regression": {PREDICTION_ID: text},
+        "raw": {},
+    }
+    return {name: TensorSpec(name, dtype, (-1,)) for name, dtype in types[task].items()}
+
+
+def _strings(texts: list[str]) -> Array:
+    array = np.empty(len(texts), object)
+    array[:] = [text.encode() for text in texts]
+    return array
+
+
+def _metadata(spec: TensorSpec) -> oip.ModelMetadataResponse.TensorMetadata:
+    return oip.ModelMetadataResponse.TensorMetadata(
+        name=spec.name, datatype=tensors.datatype(spec.dtype), shape=(-1,) if spec.shape is None else spec.shape
+    )
+
+
+def _version() -> str:
+    """The version of the package, where it is installed."""
+    try:
+        return metadata.version("tensorgate")
+    except metadata.PackageNotFoundError:
+        return ""

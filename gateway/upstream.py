@@ -1,0 +1,84 @@
+"""Calls to the model server: one for the rows of many requests, or one for each request."""
+
+import time
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from prometheus_client import Histogram
+
+from gateway.backend import Backend, Signature, Tensors
+from gateway.batcher import Batcher
+from gateway.catalog import Servable
+from gateway.errors import DeadlineExceeded
+from gateway.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How rows are gathered into upstream calls; see `batcher`."""
+
+    max_rows: int
+    max_in_flight: int
+    max_queued_rows: int
+
+
+class Upstream:
+    """The backend as the use cases call it. `deadline` is on the clock of time.monotonic; every call is timed."""
+
+    def __init__(self, backend: Backend, metrics: Metrics, batch: BatchLimits) -> None:
+        self._backend = backend
+        self._metrics = metrics
+        self._batch = batch
+        # A version's queues go when the catalog forgets the version.
+        self._batchers: WeakKeyDictionary[Servable, dict[str, Batcher]] = WeakKeyDictionary()
+
+    async def batched(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Tensors:
+        """The outputs for rows that may travel with other requests' rows."""
+        queues = self._batchers.setdefault(servable, {})
+        if signature.name not in queues:
+            queues[signature.name] = self._new_batcher(servable.model, servable.version, signature.name)
+        return await queues[signature.name].submit(rows, deadline)
+
+    async def alone(self, servable: Servable, signature: Signature, inputs: Tensors, deadline: float) -> Tensors:
+        """The outputs for inputs that travel by themselves."""
+        with self._timer(servable.model).time():
+            return await self._backend.predict(
+                servable.model, servable.version, signature.name, inputs, _time_left(deadline)
+            )
+
+    async def forward(self, model: str, method: str, request: bytes, deadline: float) -> bytes:
+        """The answer to a request of TensorFlow Serving's protocol, neither of them parsed."""
+        with self._timer(model).time():
+            return await self._backend.forward(method, request, _time_left(deadline))
+
+    def _new_batcher(self, model: str, version: int, signature: str) -> Batcher:
+        rows = self._metrics.batch_rows.labels(model)
+        queue = self._metrics.stage_seconds.labels(model, "queue")
+        upstream = self._timer(model)
+
+        async def send(inputs: Tensors, timeout: float) -> Tensors:
+            with upstream.time():
+                return await self._backend.predict(model, version, signature, inputs, timeout)
+
+        def on_batch(count: int, waits: list[float]) -> None:
+            rows.observe(count)
+            for wait in waits:
+                queue.observe(wait)
+
+        return Batcher(
+            send,
+            max_rows=self._batch.max_rows,
+            max_in_flight=self._batch.max_in_flight,
+            max_queued_rows=self._batch.max_queued_rows,
+            on_batch=on_batch,
+        )
+
+    def _timer(self, model: str) -> Histogram:
+        return self._metrics.stage_seconds.labels(model, "upstream")
+
+
+def _time_left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("the deadline had passed before the model was asked")
+    return left
