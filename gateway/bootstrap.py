@@ -24,6 +24,7 @@ from gateway.ops import OpsServer, application
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
+from gateway.response_cache import ResponseCache
 from gateway.servicers import health, inference, open_inference, reflection, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
@@ -57,7 +58,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     backend = TensorFlowServing(settings.backend, metrics)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
-    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()))
+    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
+    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
     predictor = Predictor(
         catalog,
         upstream,

@@ -85,6 +85,12 @@ class Metrics:
         self.backend_hedges = Counter(
             "tensorgate_backend_hedges", "Predictions that were sent a second time.", registry=self.registry
         )
+        self.cache_lookups = Counter(
+            "tensorgate_cache_lookups",
+            "Predictions looked for in the response cache, by outcome: hit or miss.",
+            ("model", "outcome"),
+            registry=self.registry,
+        )
         self.model_version = Gauge(
             "tensorgate_model_version",
             "The version that answers by default; 0 for none.",

@@ -34,6 +34,8 @@ class BackendSettings(Section):
     once for a while."""
     breaker_seconds: Annotated[float, Field(gt=0)] = 2.0
     """How long that is; then one call tries whether the servers are back."""
+    cache_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of answers to keep, by version and input, for models that answer the same input alike. 0 keeps none."""
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -172,3 +172,24 @@ async def test_breaker(start_gateway: StartGateway, server: FakeModelServer) -> 
 
     await eventually(back)
     assert "tensorgate_backend_breaker_open 0.0" in gateway.get("/metrics")[1]
+
+
+async def test_cache(start_gateway: StartGateway, server: FakeModelServer) -> None:
+    """The same input is answered without the server, by the version that it was answered by; receipts are new."""
+    gateway = start_gateway(server.address, "--backend.cache-bytes=100000")
+    async with gateway.client() as client:
+        first = await client.predict(PNG)
+        second = await client.predict(PNG)
+        assert (first.label, first.confidence, first.version) == (second.label, second.confidence, second.version)
+        assert first.id != second.id
+        assert len(server.batches) == 1
+        await client.predict(digits.encode(digits.band(4)))
+        assert len(server.batches) == 2
+        server.models["digits"].versions = [1, 2]
+
+        async def routed() -> bool:
+            return (await client.predict(PNG)).version == 2
+
+        await eventually(routed)
+    assert len(server.batches) == 3
+    assert 'tensorgate_cache_lookups_total{model="digits",outcome="hit"}' in gateway.get("/metrics")[1]
