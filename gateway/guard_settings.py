@@ -63,7 +63,8 @@ class IssuerSettings(Section):
     scopes_claim: str = "scope"
     """The claim that holds scopes: a string with spaces between them, or a list."""
     scope_map: dict[str, frozenset[Scope]] = Field(default_factory=dict)
-    """What a value of `scopes_claim` allows. Values that are scopes themselves need no entry; others allow nothing."""
+    """What a value of `scopes_claim` allows. Values like `predict:digits` need no entry; `admin` and
+    all others allow nothing without."""
     scopes: frozenset[Scope] = frozenset()
     """What every valid token of this issuer allows."""
     clients: dict[str, frozenset[Scope]] = Field(default_factory=dict)

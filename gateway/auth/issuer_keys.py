@@ -38,9 +38,9 @@ class IssuerError(Exception):
 class IssuerKeys:
     """The keys of one issuer by id."""
 
-    def __init__(self, settings: IssuerSettings, *, min_interval: float = MIN_INTERVAL) -> None:
+    def __init__(self, settings: IssuerSettings) -> None:
         self._settings = settings
-        self._min_interval = min_interval
+        self._min_interval = MIN_INTERVAL
         self._keys: Keys = {}
         self._tried = -float("inf")
         self._fetched = -float("inf")
@@ -96,8 +96,10 @@ class IssuerKeys:
 
     async def _refresh(self) -> None:
         try:
-            keys = await asyncio.to_thread(fetch, self._settings)
-        except IssuerError as error:
+            # The look-up of a name has no time-out of its own.
+            async with asyncio.timeout(2 * FETCH_TIMEOUT):
+                keys = await asyncio.to_thread(fetch, self._settings)
+        except (IssuerError, TimeoutError) as error:
             log.warning(
                 "issuer unreachable, its keys stay as they were", issuer=self._settings.issuer, message=str(error)
             )

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 
 from gateway.auth.issuer_keys import IssuerKeys
-from gateway.auth.principal import Principal
+from gateway.auth.principal import ADMIN, Principal
 from gateway.errors import Unauthenticated
 from gateway.guard_settings import SCOPE_PATTERN, IssuerSettings
 
@@ -112,7 +112,9 @@ def _principal(claims: Mapping[str, Any], settings: IssuerSettings) -> Principal
     scopes = set(settings.scopes | settings.clients.get(client, frozenset()))
     for value in values:
         if isinstance(value, str):
-            scopes |= settings.scope_map.get(value, {value} if SCOPE_PATTERN.fullmatch(value) else set())
+            # Administration is never had by a word that means something elsewhere.
+            itself = {value} if SCOPE_PATTERN.fullmatch(value) and value != ADMIN else set()
+            scopes |= settings.scope_map.get(value, itself)
     return Principal(client, frozenset(scopes), group="" if client in settings.clients else settings.issuer)
 
 

@@ -55,7 +55,7 @@ async def refusal(verify: TokenVerifier, token: str) -> Unauthenticated:
 
 async def test_good_token(verify: TokenVerifier, issuer: Issuer) -> None:
     """A good token is its client's, with the scopes among its claims; metrics name its issuer."""
-    principal = await verify.authenticate(issuer.token(scope="openid predict:digits feedback:* fly:*"))
+    principal = await verify.authenticate(issuer.token(scope="openid admin predict:digits feedback:* fly:*"))
     assert (principal.client, principal.group) == ("ada", issuer.url)
     assert principal.scopes == {"predict:digits", "feedback:*"}
 
