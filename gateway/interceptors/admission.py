@@ -37,6 +37,7 @@ class Admission(Interceptor):
         self._bytes_in_flight = 0
         self._seconds = 0.0
         """How long a call has taken lately."""
+        metrics.calls_waiting.set_function(lambda: len(self._waiting))
 
     def replace(self, settings: LimitSettings) -> None:
         """Takes other settings from now on."""
@@ -66,7 +67,6 @@ class Admission(Interceptor):
             raise self._refused(f"{self._limit} calls are being answered and {len(self._waiting)} wait")
         turn = self._waiting[id(call)] = asyncio.get_running_loop().create_future()
         self._queues[call.bulk].append(id(call))
-        self._metrics.calls_waiting.set(len(self._waiting))
         try:
             async with asyncio.timeout(None if call.deadline is None else call.deadline - time.monotonic()):
                 await turn
@@ -85,7 +85,6 @@ class Admission(Interceptor):
             self._seconds += _WEIGHT * (time.monotonic() - admitted - self._seconds)
             while len(self._admitted) < self._limit and self._admit_next():
                 pass
-        self._metrics.calls_waiting.set(len(self._waiting))
 
     def _admit_next(self) -> bool:
         """Gives a place to who waits first; False if nobody waits."""

@@ -60,11 +60,11 @@ class CallLimits(Interceptor):
         await self._take(call, self._model_rules.get(model, ()), "model")
 
     async def _take(self, call: Call, found: Sequence[Rule], whose: str) -> None:
-        _, held = self._held.get(id(call), ("", []))
-        # A stream has one place however many messages it sends.
-        found = [rule for rule in found if rule not in held]
         if not found:
             return
+        if id(call) in self._held:
+            # A stream has one place however many messages it sends.
+            found = [rule for rule in found if rule not in self._held[id(call)][1]]
         places = [rule for rule in found if rule.kind == "concurrency"]
         name = ""
         if places:
