@@ -50,7 +50,7 @@ def known(error: Exception, request_id: str) -> errors.GatewayError:
 
 def to_status(error: errors.GatewayError, request_id: str) -> status_pb2.Status:
     """The google.rpc.Status of an error: ErrorInfo, RequestInfo, and BadRequest or RetryInfo where they apply."""
-    text = _bounded(error.message)
+    text = bounded(error.message)
     details: list[message.Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
         error_details_pb2.RequestInfo(request_id=request_id),
@@ -69,7 +69,8 @@ def to_status(error: errors.GatewayError, request_id: str) -> status_pb2.Status:
     return status_pb2.Status(code=number(code(error)), message=text, details=packed)
 
 
-def _bounded(text: str) -> str:
+def bounded(text: str) -> str:
+    """The text, cut where it would be too long for a trailer or a line of the log."""
     content = text.encode()
     if len(content) <= MAX_TEXT_BYTES:
         return text

@@ -132,7 +132,7 @@ class Chain(grpc.aio.ServerInterceptor):
         except Exception as error:
             call.failure = failure = error
             known = status.known(error, call.request_id)
-            call.code, call.reason, call.message = status.code(known).name, known.reason, known.message
+            call.code, call.reason, call.message = status.code(known).name, known.reason, status.bounded(known.message)
         finally:
             for interceptor in reversed(reached):
                 interceptor.on_end(call)

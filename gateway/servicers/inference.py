@@ -1,6 +1,7 @@
 """tensorgate.v1.InferenceService."""
 
 import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -11,9 +12,9 @@ from gateway import catalog as catalogs
 from gateway import status, stream
 from gateway.answers import Classification, Regression
 from gateway.backend import TensorSpec
-from gateway.call import current_call
+from gateway.call import Call, current_call
 from gateway.catalog import Catalog, State
-from gateway.errors import GatewayError, InvalidInput, RequestTooLarge
+from gateway.errors import DeadlineExceeded, GatewayError, InvalidInput, RequestTooLarge
 from gateway.instances import Image, Instance, Pixels, Tensors
 from gateway.metrics import Metrics
 from gateway.predictor import Prediction, Predictor, Query
@@ -37,6 +38,8 @@ _STATES = {
 }
 _Question = tuple[int, pb.StreamPredictRequest | GatewayError]
 _CHANNELS = (1, 3, 4)
+# Seconds by which a timer may be early.
+_TIMER_SLACK = 0.02
 _DEFAULT_PAGE, _MAX_PAGE = 100, 1000
 
 
@@ -78,6 +81,7 @@ class Inference(InferenceServiceServicer):
 
     async def _answer(self, question: _Question) -> pb.StreamPredictResponse:
         sequence, request = question
+        call = current_call.get()
         response = pb.StreamPredictResponse(sequence=sequence)
         code = "OK"
         try:
@@ -86,9 +90,11 @@ class Inference(InferenceServiceServicer):
             response.tag = request.tag
             response.response.CopyFrom(await self._predict(request.request))
         except GatewayError as error:
+            if isinstance(error, DeadlineExceeded) and _is_over(call):
+                # What ran out is the stream's own time.
+                raise
             response.error.CopyFrom(_error(error))
             code = status.code(error).name
-        call = current_call.get()
         self._metrics.stream_messages.labels(call.method, call.model, code).inc()
         return response
 
@@ -136,6 +142,10 @@ class Inference(InferenceServiceServicer):
         return pb.ListModelsResponse(
             models=[_model(self._catalog.models[name]) for name in page], next_page_token=rest[0] if rest else ""
         )
+
+
+def _is_over(call: Call) -> bool:
+    return call.deadline is not None and call.deadline <= time.monotonic() + _TIMER_SLACK
 
 
 async def _numbered(requests: AsyncIterator[pb.StreamPredictRequest]) -> AsyncIterator[_Question]:
@@ -214,7 +224,10 @@ def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
 
 def _error(error: GatewayError) -> pb.InstanceError:
     answer = pb.InstanceError(
-        code=status.number(status.code(error)), reason=error.reason, message=error.message, field=error.field or ""
+        code=status.number(status.code(error)),
+        reason=error.reason,
+        message=status.bounded(error.message),
+        field=error.field or "",
     )
     if error.retry_after is not None:
         answer.retry_delay.FromMicroseconds(round(error.retry_after * 1e6))

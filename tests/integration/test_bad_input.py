@@ -199,7 +199,7 @@ async def test_scopes(server: FakeModelServer, start_gateway: StartGateway) -> N
 
 
 async def test_an_expired_deadline_costs_nothing(gateway: Gateway, server: FakeModelServer) -> None:
-    """A call whose deadline passes is DEADLINE_EXCEEDED, logged as such, and its upstream call is cancelled."""
+    """A call whose deadline passes is DEADLINE_EXCEEDED, and its upstream call is cancelled."""
     server.delay = 5.0
     async with gateway.client(timeout=0.2) as client:
         with pytest.raises(TensorgateError) as caught:
@@ -208,7 +208,9 @@ async def test_an_expired_deadline_costs_nothing(gateway: Gateway, server: FakeM
     assert server.timeouts[0] is not None
     assert server.timeouts[0] < 0.25
     await eventually(lambda: asyncio.sleep(0, server.cancelled == 1))
-    await eventually(lambda: asyncio.sleep(0, [line["code"] for line in gateway.calls()] == ["DEADLINE_EXCEEDED"]))
+    # The caller's clock started first: that it hung up may be known here before its time is over.
+    await eventually(lambda: asyncio.sleep(0, len(gateway.calls()) == 1))
+    assert gateway.calls()[0]["code"] in ("DEADLINE_EXCEEDED", "CANCELLED")
 
 
 async def test_a_caller_who_leaves(gateway: Gateway, server: FakeModelServer) -> None:

@@ -179,7 +179,9 @@ async def test_deadline(gateway: Gateway, server: FakeModelServer) -> None:
         await stream.write(message(1))
         assert await stream.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await eventually(lambda: asyncio.sleep(0, server.cancelled == len(server.batches)))
-    await eventually(lambda: asyncio.sleep(0, [line["code"] for line in gateway.calls()] == ["DEADLINE_EXCEEDED"]))
+    # The caller's clock started first: that it hung up may be known here before its time is over.
+    await eventually(lambda: asyncio.sleep(0, len(gateway.calls()) == 1))
+    assert gateway.calls()[0]["code"] in ("DEADLINE_EXCEEDED", "CANCELLED")
 
 
 async def test_guards(start_gateway: StartGateway, server: FakeModelServer) -> None:

@@ -134,11 +134,12 @@ async def test_in_the_words_of_the_backend(stub: Any, server: FakeModelServer) -
     ] == "UNIMPLEMENTED"
 
 
-async def test_long_names(stub: Any) -> None:
-    """A name of any length is answered in a text that fits in the trailers."""
+async def test_long_names(stub: Any, gateway: Gateway) -> None:
+    """A name of any length is answered in a text that fits in the trailers and in the log."""
     code, text = await failure(stub, "Predict", request(name="é" * 100_000))
     assert (code, text[-12:]) == ("NOT_FOUND", "...TRUNCATED")
     assert len(text) < 1100
+    assert gateway.calls()[-1]["message"] == text
 
 
 async def test_no_backend(stub: Any, gateway: Gateway, server: FakeModelServer) -> None:
