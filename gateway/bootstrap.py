@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -10,13 +11,11 @@ import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from gateway.auth.keys import KeyRing, KeysFileError
-from gateway.auth.principal import EVERYONE
+from gateway import configuration
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
+from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
-from gateway.interceptors.admission import Admission
-from gateway.interceptors.authentication import Authentication, NoAuthentication
 from gateway.interceptors.call_metrics import CallMetrics
 from gateway.interceptors.chain import Chain
 from gateway.interceptors.interceptor import Interceptor
@@ -25,6 +24,8 @@ from gateway.metrics import Metrics
 from gateway.ops import application
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
+from gateway.reload import Reloader
+from gateway.response_cache import ResponseCache
 from gateway.servicers import health, inference, open_inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
@@ -55,15 +56,19 @@ FILES = tuple(
 )
 
 
-async def serve(settings: Settings) -> None:
-    """Runs the gateway until SIGTERM or SIGINT. AddressTakenError or KeysFileError if it cannot start."""
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
+
+    AddressTakenError, KeysFileError or CertificateError if it cannot start.
+    """
     stopping = asyncio.Event()
     metrics = Metrics()
-    keys = KeyRing(settings.auth.keys_file) if settings.auth.enabled else None
-    backend = TensorFlowServing(settings.backend.address)
+    guards = Guards(settings, metrics)
+    backend = TensorFlowServing(settings.backend, metrics)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
-    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()))
+    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
+    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
     predictor = Predictor(
         catalog,
         upstream,
@@ -91,8 +96,9 @@ async def serve(settings: Settings) -> None:
         RequestId(),
         AccessLog(),
         CallMetrics(metrics),
-        Authentication(keys) if keys else NoAuthentication(EVERYONE),
-        Admission(settings.limits.max_concurrent_calls, settings.limits.max_concurrent_streams),
+        guards.authentication,
+        guards.call_limits,
+        guards.admission,
     ]
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
     server = GrpcAioServer(
@@ -110,9 +116,11 @@ async def serve(settings: Settings) -> None:
         interceptors=[chain],
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
+    tls = guards.certificates
     host, _, http_port = settings.http.rpartition(":")
-    ops = HttpServer(application(catalog, metrics, stopping.is_set), host.strip("[]"), int(http_port))
-    port = server.bind(settings.listen)
+    https = tls.http_context() if tls and settings.tls.http else None
+    ops = HttpServer(application(catalog, metrics, stopping.is_set), host.strip("[]"), int(http_port), tls=https)
+    port = server.bind(settings.listen, tls.grpc_credentials() if tls else None)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -121,10 +129,15 @@ async def serve(settings: Settings) -> None:
     # A backend that is there is known before the first call comes; one that is not must not keep the ports closed.
     await catalog.wait_ready(FIRST_LOOK)
     await health_servicer.publish()
+    guards.start()
+    reloader = Reloader(
+        settings, load, configuration.file(), [guards.replace, lambda _, new: catalog.replace(new.models)]
+    )
     background = [
         watching,
         loop.create_task(_publish_health(health_servicer)),
-        *([loop.create_task(_watch_keys(keys))] if keys else []),
+        loop.create_task(guards.watch(WATCH_INTERVAL)),
+        loop.create_task(reloader.watch(WATCH_INTERVAL)),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()
@@ -135,6 +148,7 @@ async def serve(settings: Settings) -> None:
         models=list(settings.models),
         backend=settings.backend.address,
         auth=settings.auth.enabled,
+        tls=tls is not None,
     )
 
     await stopping.wait()
@@ -147,6 +161,7 @@ async def serve(settings: Settings) -> None:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
+    await guards.close()
     await backend.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
@@ -156,16 +171,6 @@ async def _publish_health(servicer: Health) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
         await servicer.publish()
-
-
-async def _watch_keys(keys: KeyRing) -> None:
-    while True:
-        await asyncio.sleep(WATCH_INTERVAL)
-        try:
-            if keys.reload():
-                log.info("keys reloaded")
-        except KeysFileError as error:
-            log.error("keys file unreadable, the keys stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
 
 
 def _receipt_key(settings: Settings) -> bytes:

@@ -1,7 +1,7 @@
 """One call as the interceptors and the servicers see it, whatever transport carries it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -18,6 +18,8 @@ class Call:
     peer: str
     deadline: float | None
     """When the caller gives up, on the clock of time.monotonic; None if never."""
+    auth_context: Callable[[], Mapping[str, Iterable[bytes]]] = dict
+    """What the transport knows of the peer, its certificate above all, by gRPC's names; asked for only if needed."""
     started: float = field(default_factory=time.perf_counter)
     request_id: str = ""
     streaming: bool = False
@@ -29,6 +31,10 @@ class Call:
     """As far as the gateway serves it: what a caller merely claims never becomes a metric's label."""
     version: int = 0
     instances: int = 0
+    bulk: bool = False
+    """Whether the call waits until nothing else does when the gateway is full."""
+    on_model: Callable[["Call", str], Awaitable[None]] | None = None
+    """Who counts what models are asked."""
     failed_instances: int = 0
     code: str = "OK"
     """The name of the status code that the call ended with."""
@@ -36,6 +42,12 @@ class Call:
     message: str = ""
     failure: Exception | None = None
     """What the call failed with."""
+
+    async def enter(self, model: str) -> None:
+        """Says which of the gateway's models a message is for; Overloaded if the model has had its share."""
+        self.model = model
+        if self.on_model is not None:
+            await self.on_model(self, model)
 
     @property
     def seconds(self) -> float:

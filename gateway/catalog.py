@@ -86,6 +86,16 @@ class Catalog:
         self._was_ready = asyncio.Event()
         self._locks = {name: asyncio.Lock() for name in self.models}
 
+    def replace(self, names: Iterable[str]) -> None:
+        """Serves these models from now on; those that were served before stay as they are."""
+        wanted = set(names)
+        for name in self.models.keys() - wanted:
+            del self.models[name], self._locks[name]
+            self._metrics.forget_model(name)
+        for name in wanted - self.models.keys():
+            self.models[name] = Model(name)
+            self._locks[name] = asyncio.Lock()
+
     @property
     def ready(self) -> bool:
         """Whether every model can answer: it has a version, and its backend was there a moment ago."""
@@ -126,7 +136,9 @@ class Catalog:
 
     async def refresh(self, name: str) -> None:
         """Asks the backend for the model's versions and takes in what has changed. Never raises a GatewayError."""
-        model = self.models[name]
+        model = self.models.get(name)
+        if model is None:
+            return
         async with self._locks[name]:
             model.labels = {}
             try:
@@ -139,6 +151,8 @@ class Catalog:
             else:
                 model.backend_up = True
                 await self._take_in(model, reported)
+            if self.models.get(name) is not model:
+                return
             if self.ready:
                 self._was_ready.set()
             self._metrics.backend_up.labels(name).set(model.backend_up)

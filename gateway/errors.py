@@ -5,6 +5,7 @@ GatewayError
 ├── ModelNotFound        model, version or signature does not exist
 ├── Unsupported          the model cannot be asked in this way
 ├── Unauthenticated      no credential, or one that is not valid
+├── CredentialUncheckable  who could say whether the credential is valid does not answer; retry later
 ├── PermissionDenied     the credential does not cover this
 ├── RequestTooLarge      more bytes or instances than a request may have
 ├── Overloaded           too much at once; retry later
@@ -71,6 +72,12 @@ class Unauthenticated(GatewayError):
     """No credential, or one that is not valid."""
 
     reason = "CREDENTIAL_MISSING"
+
+
+class CredentialUncheckable(GatewayError):
+    """Who could say whether the credential is valid does not answer."""
+
+    reason = "CREDENTIAL_UNCHECKABLE"
 
 
 class PermissionDenied(GatewayError):

@@ -29,6 +29,20 @@ class Metrics:
         self.in_flight = Gauge(
             "tensorgate_calls_in_flight", "Calls being answered.", ("method",), registry=self.registry
         )
+        self.calls_waiting = Gauge(
+            "tensorgate_calls_waiting", "Calls that wait for their turn.", registry=self.registry
+        )
+        self.rejections = Counter(
+            "tensorgate_rejections",
+            "Calls refused because of a limit, by reason and by what is limited: client, model, gateway.",
+            ("reason", "limit"),
+            registry=self.registry,
+        )
+        self.limit_store_down = Gauge(
+            "tensorgate_limit_store_down",
+            "1 while Redis is away and the limits are counted, or refused, by this replica alone.",
+            registry=self.registry,
+        )
         self.stream_messages = Counter(
             "tensorgate_stream_messages",
             "Messages of streams that were answered, by status code.",
@@ -57,6 +71,26 @@ class Metrics:
             ("model",),
             registry=self.registry,
         )
+        self.backend_server_up = Gauge(
+            "tensorgate_backend_server_up",
+            "1 if the model server answered the last poll.",
+            ("server",),
+            registry=self.registry,
+        )
+        self.backend_breaker_open = Gauge(
+            "tensorgate_backend_breaker_open",
+            "1 while predictions are refused because the model servers do not answer.",
+            registry=self.registry,
+        )
+        self.backend_hedges = Counter(
+            "tensorgate_backend_hedges", "Predictions that were sent a second time.", registry=self.registry
+        )
+        self.cache_lookups = Counter(
+            "tensorgate_cache_lookups",
+            "Predictions looked for in the response cache, by outcome: hit or miss.",
+            ("model", "outcome"),
+            registry=self.registry,
+        )
         self.model_version = Gauge(
             "tensorgate_model_version",
             "The version that answers by default; 0 for none.",
@@ -69,3 +103,8 @@ class Metrics:
             ("model",),
             registry=self.registry,
         )
+
+    def forget_model(self, name: str) -> None:
+        """Drops what says how a model is that is no longer served; what has been counted stays."""
+        for gauge in (self.backend_up, self.model_version, self.refused_versions):
+            gauge.remove_by_labels({"model": name})

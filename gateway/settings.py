@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -18,27 +18,14 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
+
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
-Port = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
-Address = Annotated[str, Field(pattern=Port)]
+Address = Annotated[str, Field(pattern=f"^{ADDRESS}$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class BackendSettings(_Section):
-    """The model server behind the gateway."""
-
-    address: Address = "127.0.0.1:8500"
-    """host:port of TensorFlow Serving or of the embedded server."""
-    timeout: Annotated[float, Field(gt=0)] = 10.0
-    """Seconds that a prediction may take where the caller sets no shorter deadline."""
-    poll_interval: Annotated[float, Field(gt=0)] = 1.0
-    """Seconds between two looks at which versions there are."""
-
-
-class BatchingSettings(_Section):
+class BatchingSettings(Section):
     """How rows are gathered into upstream calls. Nothing waits while fewer than `max_in_flight` calls are under way."""
 
     max_rows: Annotated[int, Field(ge=1)] = 128
@@ -49,33 +36,7 @@ class BatchingSettings(_Section):
     """Rows that may wait; beyond them callers get RESOURCE_EXHAUSTED."""
 
 
-class LimitSettings(_Section):
-    """What one caller, and all of them together, may ask."""
-
-    max_request_bytes: Annotated[int, Field(ge=1, le=512 << 20)] = 16 << 20
-    """Size of one request message."""
-    max_instances: Annotated[int, Field(ge=1)] = 256
-    """Instances in one request."""
-    max_concurrent_calls: Annotated[int, Field(ge=1)] = 1024
-    """Calls being answered at once."""
-    max_concurrent_streams: Annotated[int, Field(ge=1)] = 128
-    """Streams open at once."""
-    max_stream_in_flight: Annotated[int, Field(ge=1)] = 32
-    """Requests of one stream that are being answered, or whose answers were not taken yet."""
-
-
-class AuthSettings(_Section):
-    """Who may call."""
-
-    enabled: bool = True
-    """Off means that everybody may do everything: only where something else guards the port."""
-    keys_file: Path = Path("var/keys.json")
-    """The file that `python -m gateway keys create` writes; re-read when it changes."""
-    health_names_models: bool = True
-    """Whether grpc.health.v1, which needs no key, answers for models by name; off, for services alone."""
-
-
-class DrainSettings(_Section):
+class DrainSettings(Section):
     """What happens at SIGTERM: health turns NOT_SERVING, then no new calls are taken, then the process ends."""
 
     delay: Annotated[float, Field(ge=0)] = 1.0
@@ -84,7 +45,7 @@ class DrainSettings(_Section):
     """Seconds that calls in flight may take to finish."""
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """Logs go to stderr, one line an event."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -106,6 +67,7 @@ class Settings(BaseSettings):
         cli_implicit_flags=True,
         cli_avoid_json=True,
         cli_hide_none_type=True,
+        cli_parse_none_str="null",
         cli_prog_name="python -m gateway",
     )
 
@@ -125,6 +87,7 @@ class Settings(BaseSettings):
     backend: BackendSettings = BackendSettings()
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()
+    tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()
@@ -143,6 +106,20 @@ class Settings(BaseSettings):
         if value is not None and not 16 <= len(value.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
             raise ValueError("expected 16 to 64 bytes")
         return value
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "Settings":
+        encrypted = {"listen": self.tls.certificate_file is not None, "http": self.tls.http}
+        for name, address in (("listen", self.listen), ("http", self.http)):
+            if not (encrypted[name] or self.tls.plaintext_anywhere or is_loopback(address.rpartition(":")[0])):
+                raise ValueError(
+                    f"`{name}` is {address}, where other machines would speak to it in plain text; expected an address "
+                    "on loopback, TLS (`tls.certificate_file`, `tls.key_file`, `tls.http`), or "
+                    "`tls.plaintext_anywhere` if something in front ends TLS"
+                )
+        if self.auth.certificates and self.tls.client_ca_file is None:
+            raise ValueError("`auth.certificates` needs `tls.client_ca_file`: without it no client shows a certificate")
+        return self
 
     @classmethod
     def settings_customise_sources(

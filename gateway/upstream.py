@@ -11,6 +11,7 @@ from gateway.batcher import Batcher
 from gateway.catalog import Servable
 from gateway.errors import DeadlineExceeded
 from gateway.metrics import Metrics
+from gateway.response_cache import ResponseCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,29 @@ class BatchLimits:
 class Upstream:
     """The backend as the use cases call it. `deadline` is on the clock of time.monotonic; every call is timed."""
 
-    def __init__(self, backend: Backend, metrics: Metrics, batch: BatchLimits) -> None:
+    def __init__(
+        self, backend: Backend, metrics: Metrics, batch: BatchLimits, cache: ResponseCache | None = None
+    ) -> None:
         self._backend = backend
         self._metrics = metrics
         self._batch = batch
+        self._cache = cache
         # A version's queues go when the catalog forgets the version.
         self._batchers: WeakKeyDictionary[Servable, dict[str, Batcher]] = WeakKeyDictionary()
 
     async def batched(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Tensors:
         """The outputs for rows that may travel with other requests' rows."""
+        key = self._cache.key(servable, signature, rows) if self._cache else None
+        if self._cache is None or key is None:
+            return await self._submit(servable, signature, rows, deadline)
+        known = self._cache.get(key)
+        self._metrics.cache_lookups.labels(servable.model, "miss" if known is None else "hit").inc()
+        if known is None:
+            known = await self._submit(servable, signature, rows, deadline)
+            self._cache.put(key, known)
+        return known
+
+    async def _submit(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Tensors:
         queues = self._batchers.setdefault(servable, {})
         if signature.name not in queues:
             queues[signature.name] = self._new_batcher(servable.model, servable.version, signature.name)

@@ -17,10 +17,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gateway.auth.principal import Principal
 from gateway.errors import Unauthenticated
+from gateway.guard_settings import Scope
+from gateway.watched_files import Stamp, stamp
 
 _PREFIX = "tg"
 _PARTS = 3
-_HELP = "expected the metadata `authorization: Bearer <API key>`"
+_HELP = "expected the metadata `authorization: Bearer <API key>` or `x-api-key: <API key>`"
 
 
 class KeysFileError(Exception):
@@ -36,9 +38,14 @@ class Key(BaseModel):
     client: str
     """Whose it is; several keys may share a client, so that one can replace another."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    scopes: frozenset[Annotated[str, Field(pattern=r"^(predict:(\*|[^\s:*]+)|admin)$")]]
+    scopes: frozenset[Scope]
     created: AwareDatetime
     expires: AwareDatetime | None = None
+
+    @property
+    def expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and self.expires <= datetime.now(UTC)
 
 
 class KeysFile(BaseModel):
@@ -89,32 +96,29 @@ class KeyRing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp = (0, 0, 0)
+        self._stamp: Stamp | None = None
         self._keys: dict[str, Key] = {}
         self.reload()
 
     def reload(self) -> bool:
         """Reads the file if it has changed; True if it was read. KeysFileError leaves the keys as they are."""
         try:
-            stat = self._path.stat()
+            found = stamp(self._path)
         except OSError as error:
             raise KeysFileError(f"keys file {self._path}: {error.strerror}") from error
-        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        if stamp == self._stamp:
+        if found == self._stamp:
             return False
         self._keys = {key.id: key for key in KeysFile.load(self._path).keys}
-        self._stamp = stamp
+        self._stamp = found
         return True
 
-    def authenticate(self, presented: str | None) -> Principal:
+    def authenticate(self, presented: str) -> Principal:
         """Whose key is presented, in constant time for its secret; Unauthenticated if nobody's."""
-        if not presented:
-            raise Unauthenticated(f"no API key; {_HELP}")
         parts = presented.split("_", _PARTS - 1)
         key = self._keys.get(parts[1]) if len(parts) == _PARTS and parts[0] == _PREFIX else None
         if key is None or not hmac.compare_digest(_hash(presented), key.sha256):
             raise Unauthenticated(f"the API key is not valid; {_HELP}", reason="CREDENTIAL_INVALID")
-        if key.expires is not None and key.expires <= datetime.now(UTC):
+        if key.expires is not None and key.expired:
             raise Unauthenticated(
                 f"the API key expired at {key.expires:%Y-%m-%d %H:%M} UTC", reason="CREDENTIAL_EXPIRED"
             )

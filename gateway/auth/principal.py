@@ -12,11 +12,13 @@ ADMIN = "admin"
 class Principal:
     """A caller: a name for logs and metrics, and scopes.
 
-    A scope is `predict:<model>`, `predict:*` or `admin`.
+    A scope is `predict:<model>`, `feedback:<model>`, either with `*` for every model, or `admin`.
     """
 
     client: str
     scopes: frozenset[str] = frozenset()
+    group: str = ""
+    """What metrics call the client where names are anybody's to make up, as in tokens; empty for the name itself."""
 
     def may(self, action: str, model: str) -> bool:
         """Whether the scopes cover `action` on `model`."""
@@ -40,4 +42,4 @@ class Principal:
 
 # Before authentication: nobody, with no rights. With authentication off: anybody, with all of them.
 ANONYMOUS = Principal("anonymous")
-EVERYONE = Principal("anonymous", frozenset({f"predict:{ANY}", ADMIN}))
+EVERYONE = Principal("anonymous", frozenset({f"predict:{ANY}", f"feedback:{ANY}", ADMIN}))

@@ -1,7 +1,9 @@
 """TensorFlow Serving, or whatever speaks its protocol, as a Backend over gRPC."""
 
+import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import grpc
@@ -10,6 +12,11 @@ import numpy as np
 
 from gateway import errors
 from gateway.backend import BackendVersion, Signature, Tensors, TensorSpec
+from gateway.backend.breaker import Breaker
+from gateway.backend.hedging import Hedging
+from gateway.backend.service_config import service_config
+from gateway.backend.settings import BackendSettings, target
+from gateway.metrics import Metrics
 from serving.wire import codec, tensorflow_pb2
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.tensorflow_serving_pb2_grpc import ModelServiceStub, PredictionServiceStub
@@ -20,6 +27,10 @@ Arguments = ParamSpec("Arguments")
 # Seconds for the small questions about models; an answer that takes longer is no answer.
 CONTROL_TIMEOUT = 5.0
 RETRY_AFTER = 1.0
+# The share of `backend.timeout` that a call must have waited in vain for the breaker to count it.
+PATIENCE = 0.5
+_RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+_LACKING = "not every model server has it yet"
 _CHANNEL_OPTIONS = (
     # TensorFlow Serving sets no limits; the gateway's own are on its callers.
     ("grpc.max_receive_message_length", -1),
@@ -31,6 +42,8 @@ _CHANNEL_OPTIONS = (
     # A connection that died without a word is noticed.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # What is kept of a request to try it again; a larger one is tried once.
+    ("grpc.per_rpc_retry_buffer_size", 16 << 20),
     # The backend is a neighbour: a proxy for the outside has no part in this.
     ("grpc.enable_http_proxy", 0),
 )
@@ -75,28 +88,56 @@ def _translate(error: grpc.aio.AioRpcError) -> errors.GatewayError:
 
 
 class TensorFlowServing:
-    """A channel to one model server."""
+    """Channels to the model servers."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+    def __init__(self, settings: BackendSettings, metrics: Metrics) -> None:
+        options = (*_CHANNEL_OPTIONS, ("grpc.service_config", service_config(settings)))
+        self._channel = grpc.aio.insecure_channel(target(settings.addresses), options=options)
+        # Each server by itself, as they need not have the same versions; a name is asked as one.
+        self._servers = (
+            {address: grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) for address in settings.addresses}
+            if len(settings.addresses) > 1
+            else {settings.address: self._channel}
+        )
         self._prediction = PredictionServiceStub(self._channel)
-        self._model = ModelServiceStub(self._channel)
+        self._metrics = metrics
+        self._patience = PATIENCE * settings.timeout
+        self._breaker = Breaker(
+            settings.breaker_failures, settings.breaker_seconds, on_change=metrics.backend_breaker_open.set
+        )
+        self._hedging = Hedging(settings.hedge_after, metrics.backend_hedges.inc) if settings.hedge_after else None
 
     async def close(self) -> None:
-        """Closes the channel; calls in flight end with BackendUnavailable."""
-        await self._channel.close()
+        """Closes the connections; calls in flight end with BackendUnavailable."""
+        await asyncio.gather(*(channel.close() for channel in {self._channel, *self._servers.values()}))
 
     async def versions(self, model: str) -> list[BackendVersion]:
-        """The versions that the server knows; none if it does not know the model."""
+        """The versions that the servers have in common, of those servers that have any."""
+        answers = await asyncio.gather(
+            *(self._ask(address, model) for address in self._servers), return_exceptions=True
+        )
+        known = [answer for answer in answers if not isinstance(answer, BaseException)]
+        if not known:
+            raise next(answer for answer in answers if isinstance(answer, BaseException))
+        return in_common(known)
+
+    async def _ask(self, address: str, model: str) -> list[BackendVersion]:
+        """The versions that one server knows; none if it does not know the model."""
+        up = self._metrics.backend_server_up.labels(address)
         try:
-            return await self._versions(model)
+            answer = await self._versions(self._servers[address], model)
         except errors.ModelNotFound:
-            return []
+            answer = []
+        except errors.GatewayError:
+            up.set(0)
+            raise
+        up.set(1)
+        return answer
 
     @translated
-    async def _versions(self, model: str) -> list[BackendVersion]:
+    async def _versions(self, channel: grpc.aio.Channel, model: str) -> list[BackendVersion]:
         request = tfs.GetModelStatusRequest(model_spec=tfs.ModelSpec(name=model))
-        answer = await self._model.GetModelStatus(request, timeout=CONTROL_TIMEOUT)
+        answer = await ModelServiceStub(channel).GetModelStatus(request, timeout=CONTROL_TIMEOUT)
         states = tfs.ModelVersionStatus
         return [
             BackendVersion(
@@ -127,19 +168,53 @@ class TensorFlowServing:
             if not name.startswith("__saved_model")
         }
 
-    @translated
     async def predict(self, model: str, version: int, signature: str, inputs: Tensors, timeout: float) -> Tensors:
         """Runs a signature, within `timeout` seconds."""
         request = tfs.PredictRequest(model_spec=_spec(model, version, signature))
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(codec.to_proto(array))
+        deadline = time.monotonic() + timeout
+        return await self._guarded(lambda: self._predict(request, deadline - time.monotonic()))
+
+    @translated
+    async def _predict(self, request: tfs.PredictRequest, timeout: float) -> Tensors:
         answer = await self._prediction.Predict(request, timeout=timeout)
         return {name: codec.to_numpy(proto) for name, proto in answer.outputs.items()}
 
-    @translated
+    async def _guarded(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What a call that changes nothing returns, which may be sent twice, or not at all."""
+        self._breaker.check()
+        started = time.monotonic()
+        try:
+            answer = await (self._hedging.run(call) if self._hedging else call())
+        except errors.BackendUnavailable:
+            self._breaker.failed()
+            raise
+        except (errors.DeadlineExceeded, asyncio.CancelledError):
+            # Callers who wait for no more than a moment say nothing about the servers.
+            if time.monotonic() - started >= self._patience:
+                self._breaker.failed()
+            raise
+        except errors.GatewayError:
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return answer
+
     async def forward(self, method: str, request: bytes, timeout: float) -> bytes:
         """The answer to a request of TensorFlow Serving's protocol, neither of them parsed."""
-        call: Any = self._channel.unary_unary(method)
+        if method == _RELOAD:
+            # Every server's business; the first failure is told.
+            answers = await asyncio.gather(
+                *(self._forward(channel, method, request, timeout) for channel in self._servers.values())
+            )
+            return answers[0]
+        deadline = time.monotonic() + timeout
+        return await self._guarded(lambda: self._forward(self._channel, method, request, deadline - time.monotonic()))
+
+    @translated
+    async def _forward(self, channel: grpc.aio.Channel, method: str, request: bytes, timeout: float) -> bytes:
+        call: Any = channel.unary_unary(method)
         answer: bytes = await call(request, timeout=timeout)
         return answer
 
@@ -150,6 +225,23 @@ class TensorFlowServing:
         request = tfs.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
         answer = await self._prediction.GetModelMetadata(request, timeout=CONTROL_TIMEOUT)
         return answer.model_spec.version.value
+
+
+def in_common(answers: Sequence[list[BackendVersion]]) -> list[BackendVersion]:
+    """The versions of several servers as those of one: available only where all have it that have any.
+
+    A server without any has just started, or serves other models; that must not take the model from the others.
+    """
+    having = [{version.number: version for version in answer} for answer in answers]
+    having = [known for known in having if any(version.available for version in known.values())] or having
+    versions = []
+    for number in sorted({number for known in having for number in known}):
+        found = [
+            known.get(number, BackendVersion(number, available=False, loading=True, detail=_LACKING))
+            for known in having
+        ]
+        versions.append(next((version for version in found if not version.available), found[0]))
+    return versions
 
 
 def _spec(model: str, version: int, signature: str = "") -> tfs.ModelSpec:

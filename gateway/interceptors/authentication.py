@@ -2,35 +2,79 @@
 
 from typing import Protocol
 
+from gateway.auth.client_certificates import ClientCertificates
 from gateway.auth.principal import Principal
 from gateway.call import Call
+from gateway.errors import Unauthenticated
 from gateway.interceptors.interceptor import Interceptor
 
 _BEARER = "bearer "
+_TOKEN_DOTS = 2
 
 
-class Authenticator(Protocol):
-    """Knows whose a credential is."""
+class Keys(Protocol):
+    """Knows whose an API key is."""
 
-    def authenticate(self, presented: str | None) -> Principal:
-        """The credential's owner; Unauthenticated if it is nobody's."""
+    def authenticate(self, presented: str) -> Principal:
+        """The key's owner; Unauthenticated if it is nobody's."""
+
+
+class Tokens(Protocol):
+    """Knows whose a token is."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """The token's owner; Unauthenticated if it is nobody's."""
 
 
 class Authentication(Interceptor):
-    """Takes the credential from `authorization: Bearer …`, or from `x-api-key`."""
+    """Takes the first credential that a call has, and no other should that one be bad:
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
+    `x-api-key`; then `authorization: Bearer …`, a token if it has the form of one, else an API key; then the client
+    certificate of the connection.
+    """
+
+    def __init__(
+        self,
+        keys: Keys | None = None,
+        tokens: Tokens | None = None,
+        certificates: ClientCertificates | None = None,
+    ) -> None:
+        self.keys = keys
+        self.tokens = tokens
+        self.certificates = certificates
 
     async def on_start(self, call: Call) -> None:
         """Sets `call.principal`; Unauthenticated without a valid credential."""
         header = call.metadata.get("authorization", "")
-        bearer = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else None
-        call.principal = self._authenticator.authenticate(bearer or call.metadata.get("x-api-key"))
+        bearer = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
+        key = call.metadata.get("x-api-key")
+        if not key and self.tokens and bearer.count(".") == _TOKEN_DOTS:
+            call.principal = await self.tokens.authenticate(bearer)
+            return
+        presented = key or bearer
+        if presented and self.keys:
+            call.principal = self.keys.authenticate(presented)
+            return
+        if presented:
+            raise Unauthenticated("no credential of this kind is taken here", reason="CREDENTIAL_INVALID")
+        principal = self.certificates.authenticate(call.auth_context()) if self.certificates else None
+        if principal is None:
+            raise Unauthenticated(f"no credential; expected {self._expected()}")
+        call.principal = principal
 
     async def on_message(self, call: Call) -> None:
         """The same again: a credential that is revoked ends the streams that it opened."""
         await self.on_start(call)
+
+    def _expected(self) -> str:
+        ways = []
+        if self.keys:
+            ways.append("the metadata `authorization: Bearer <API key>` or `x-api-key: <API key>`")
+        if self.tokens:
+            ways.append("the metadata `authorization: Bearer <token>`")
+        if self.certificates:
+            ways.append("a client certificate")
+        return ", or ".join(ways)
 
 
 class NoAuthentication(Interceptor):

@@ -20,5 +20,5 @@ class CallMetrics(Interceptor):
         metrics = self._metrics
         metrics.in_flight.labels(call.method).dec()
         labels = (call.method, call.model, str(call.version) if call.version else "", call.code)
-        metrics.calls.labels(*labels, call.principal.client).inc()
+        metrics.calls.labels(*labels, call.principal.group or call.principal.client).inc()
         metrics.call_seconds.labels(*labels).observe(call.seconds)

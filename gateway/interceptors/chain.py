@@ -186,6 +186,7 @@ def _call(method: str, context: Any) -> Call:
         _text_metadata(context.invocation_metadata()),
         context.peer(),
         None if remaining is None else time.monotonic() + remaining,
+        auth_context=context.auth_context,
     )
 
 

@@ -14,10 +14,14 @@ class Health(HealthServicer):
         self._catalog = catalog
         self._services = services
         self._models = models
+        self._told: set[str] = set()
 
     async def publish(self) -> None:
         """Tells every watcher what holds now; once the gateway drains that is NOT_SERVING for good."""
-        for name, model in self._catalog.models.items() if self._models else ():
-            await self.tell(name, serving=model.backend_up and model.default is not None)
+        # A model that is gone was told of before: who watches it hears that it answers no more.
+        self._told |= self._catalog.models.keys() if self._models else set()
+        for name in self._told:
+            model = self._catalog.models.get(name)
+            await self.tell(name, serving=model is not None and model.backend_up and model.default is not None)
         for service in ("", *self._services):
             await self.tell(service, serving=self._catalog.ready)

@@ -101,6 +101,7 @@ class Inference(InferenceServiceServicer):
     async def _predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
         call = current_call.get()
         model = authorized(self._catalog, request.model).name
+        await call.enter(model)
         call.instances += len(request.instances)
         instances = [_instance_or_error(instance) for instance in request.instances]
         query = Query(model, instances, request.version, request.signature, request.top_k)

@@ -81,6 +81,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         """Answers a batch: tensors, or encoded images as BYTES."""
         call = current_call.get()
         model = authorized(self._catalog, request.model_name)
+        await call.enter(model.name)
         inputs = tensors.inputs(request)
         batch = Batch(model.name, inputs, _number(request.model_version), request.parameters[SIGNATURE].string_param)
         inference = await self._predictor.infer(batch, call.deadline_within(self._default_timeout))

@@ -124,7 +124,7 @@ class PassThrough:
         name = _name(request.message, call.principal)
         if name not in self._catalog.models:
             raise ModelNotFound(f"Could not find any versions of model {name}")
-        call.model = name
+        await call.enter(name)
         with _upstream_status():
             return await self._send(name, "GetModelStatus", request.raw, service=MODEL)
 
@@ -135,7 +135,7 @@ class PassThrough:
         deadline = call.deadline_within(RELOAD_TIMEOUT)
         with _upstream_status():
             answer = await self._upstream.forward("", f"/{MODEL}/HandleReloadConfigRequest", request.raw, deadline)
-        for name in self._catalog.models:
+        for name in list(self._catalog.models):
             await self._catalog.refresh(name)
         return answer
 
@@ -148,7 +148,7 @@ class PassThrough:
         version = spec.version.value
         if name not in self._catalog.models or (choice == "version" and version < 1):
             raise _not_found(spec)
-        call.model = name
+        await call.enter(name)
         if spec.signature_name == contracts.SIGNATURE:
             raise BackendStatus("FAILED_PRECONDITION", f'Serving signature key "{contracts.SIGNATURE}" not found.')
         with _upstream_status():

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
@@ -13,20 +14,24 @@ from serving.transport.grpc_aio import AddressTakenError
 class HttpServer(uvicorn.Server):
     """uvicorn on a host and a port, a free one for 0; the process's signals are not its business.
 
-    After `should_exit` is set requests in flight have `grace` seconds. Raises AddressTakenError.
+    After `should_exit` is set requests in flight have `grace` seconds. Plain text unless there is `tls`. Raises
+    AddressTakenError.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, grace: float | None = None) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=None if grace is None else round(grace),
-            )
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, *, grace: float | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=None if grace is None else round(grace),
         )
+        if tls:
+            config.ssl_context_factory = lambda *_: tls
+        super().__init__(config)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

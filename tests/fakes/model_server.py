@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import numpy as np
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving import contract as contracts
 from serving.wire import codec, tensorflow_pb2
@@ -72,6 +73,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.batches: list[int] = []
         """Rows of every Predict but those for the contract."""
         self.cancelled = 0
+        self.health: health.aio.HealthServicer | None = None
+        """grpc.health.v1, which TFS has only if asked."""
         self.timeouts: list[float | None] = []
         self.last: tfs.PredictRequest | None = None
         """The last Predict as it came."""
@@ -101,6 +104,12 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self._thread.join()
         self._loop.close()
 
+    def tell(self, service: str, *, serving: bool) -> None:
+        """Sets the health of a service."""
+        states = health_pb2.HealthCheckResponse
+        assert self.health is not None
+        self._run(self.health.set(service, states.SERVING if serving else states.NOT_SERVING))
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
@@ -108,6 +117,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)))
         add_PredictionServiceServicer_to_server(self, self._server)
         add_ModelServiceServicer_to_server(self, self._server)
+        if self.health is not None:
+            health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self.port = self._server.add_insecure_port(self.address)
         await self._server.start()
 

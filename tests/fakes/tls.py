@@ -20,19 +20,25 @@ class Identity(NamedTuple):
     certificate: bytes
 
 
-def certificate() -> Identity:
-    """A new identity, good for an hour."""
+LOOPBACK = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+
+
+def certificate(common_name: str = "", *alternatives: x509.GeneralName) -> Identity:
+    """A new identity, good for an hour; without names it is that of a server on 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"test {x509.random_serial_number()}")])
+    names = alternatives if common_name else (LOOPBACK,)
+    common_name = common_name or f"test {x509.random_serial_number()}"
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
     now = dt.datetime.now(dt.UTC)
-    signed = (
+    builder = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    signed = builder.sign(key, hashes.SHA256())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Identity(pem, signed.public_bytes(serialization.Encoding.PEM))
 

@@ -66,7 +66,7 @@ def gateways(tmp_path: Path) -> Iterator[StartGateway]:
     with ExitStack() as children:
 
         def start(
-            backend: str, *flags: str, models: str = "digits", scopes: tuple[str, ...] = ("predict:*",)
+            backend: str, *flags: str, models: str | None = "digits", scopes: tuple[str, ...] = ("predict:*",)
         ) -> Gateway:
             number = len(list(tmp_path.glob("*.log")))
             key, record = create("tester", frozenset(scopes))
@@ -76,7 +76,7 @@ def gateways(tmp_path: Path) -> Iterator[StartGateway]:
                 sys.executable,
                 "-m",
                 "gateway",
-                f"--models={models}",
+                *([f"--models={models}"] if models else []),
                 "--listen=127.0.0.1:0",
                 "--http=127.0.0.1:0",
                 f"--backend.address={backend}",

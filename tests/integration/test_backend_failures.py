@@ -230,7 +230,7 @@ async def test_batching(start_gateway: StartGateway, server: FakeModelServer) ->
             3,
             "rows are waiting",
         ),
-        (["--limits.max-concurrent-calls=4"], 4, "answering 4 calls"),
+        (["--limits.max-concurrent-calls=4", "--limits.max-waiting-calls=0"], 4, "4 calls are being answered"),
     ],
 )
 async def test_overload(

@@ -51,6 +51,11 @@ resource "google_cloud_run_v2_service" "this" {
         value = "0.0.0.0:${local.ops_port}"
       }
       env {
+        # Cloud Run ends TLS in front of the container.
+        name  = "TENSORGATE_TLS__PLAINTEXT_ANYWHERE"
+        value = "true"
+      }
+      env {
         name  = "TENSORGATE_BACKEND__ADDRESS"
         value = "127.0.0.1:${local.server_port}"
       }

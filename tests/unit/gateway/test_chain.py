@@ -11,7 +11,6 @@ import structlog
 from gateway.call import Call, current_call
 from gateway.errors import RequestTooLarge, Unauthenticated
 from gateway.interceptors.access_log import AccessLog
-from gateway.interceptors.admission import Admission
 from gateway.interceptors.chain import Chain
 from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
@@ -152,21 +151,3 @@ async def test_stream() -> None:
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
     await server.stop(0)
     assert notes == ["start", "end OK", "start", "end OK", "start", "end UNAUTHENTICATED"]
-
-
-async def test_admission() -> None:
-    """No more calls at once than admitted; one that was refused gives no place back."""
-    admission = Admission(1, 1)
-    calls = [Call("/s/M", {}, "", None) for _ in range(3)]
-    await admission.on_start(calls[0])
-    for refused in calls[1:]:
-        with pytest.raises(Exception, match="as many as it may"):
-            await admission.on_start(refused)
-        admission.on_end(refused)
-    # Streams have places of their own.
-    streams = [Call("/s/S", {}, "", None, streaming=True) for _ in range(2)]
-    await admission.on_start(streams[0])
-    with pytest.raises(Exception, match="serving 1 streams"):
-        await admission.on_start(streams[1])
-    admission.on_end(calls[0])
-    await admission.on_start(calls[1])

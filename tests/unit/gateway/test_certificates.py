@@ -1,0 +1,51 @@
+"""gateway.certificates"""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.certificates import CertificateError, Certificates
+from tests.fakes.tls import Identity, certificate
+
+
+def write(directory: Path, identity: Identity) -> tuple[Path, Path]:
+    """Certificate and key as files."""
+    files = directory / "certificate.pem", directory / "key.pem"
+    files[0].write_bytes(identity.certificate)
+    files[1].write_bytes(identity.key)
+    return files
+
+
+def test_reload(tmp_path: Path) -> None:
+    """Files are read again when they have changed, and only then."""
+    certificates = Certificates(*write(tmp_path, certificate()))
+    assert not certificates.reload()
+    write(tmp_path, certificate())
+    assert certificates.reload()
+    assert not certificates.reload()
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None, certificate().key])
+def test_unusable(tmp_path: Path, content: bytes | None) -> None:
+    """A file that is gone, holds something else or does not fit is named, once, and changes nothing."""
+    files = write(tmp_path, certificate())
+    certificates = Certificates(*files)
+    before = certificates._configuration
+    if content is None:
+        files[1].unlink()
+    else:
+        files[1].write_bytes(content)
+    with pytest.raises(CertificateError, match=r"key\.pem"):
+        certificates.reload()
+    assert certificates._configuration is before
+    assert not certificates.reload()
+    with pytest.raises(CertificateError):
+        Certificates(*files)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense"])
+def test_unusable_authorities(tmp_path: Path, content: bytes) -> None:
+    """Authorities that are none are an error, not an authority that nobody can satisfy."""
+    (tmp_path / "ca.pem").write_bytes(content)
+    with pytest.raises(CertificateError, match=r"ca\.pem"):
+        Certificates(*write(tmp_path, certificate()), tmp_path / "ca.pem")

@@ -1,0 +1,47 @@
+"""gateway.settings"""
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from gateway.settings import Settings
+
+
+def settings(*arguments: str) -> Settings:
+    """What the command line makes of the settings."""
+    return CliApp.run(Settings, cli_args=["--models=digits", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--listen=0.0.0.0:0"], "`listen` is 0.0.0.0:0, where other machines would speak to it in plain text"),
+        (["--http=[::]:0"], r"`http` is \[::\]:0"),
+        (["--listen=gateway.example:1"], "`listen`"),
+        (["--listen=0.0.0.0:1", "--http=0.0.0.0:2", "--tls.key-file=k", "--tls.certificate-file=c"], "`http`"),
+        (["--tls.key-file=key.pem"], "expected both `certificate_file` and `key_file`"),
+        (["--tls.client-ca-file=ca.pem"], "need `certificate_file` and `key_file`"),
+        (['--auth.certificates={"a": {"client": "a"}}'], "`auth.certificates` needs `tls.client_ca_file`"),
+        (["--auth.keys-file=null"], "nobody could call"),
+        (['--auth.issuers=[{"issuer": "https://i.test"}]'], "audiences"),
+    ],
+)
+def test_refused(arguments: list[str], text: str) -> None:
+    """Settings that would leave a door open, or could not work, are refused with a line that says why."""
+    with pytest.raises(ValidationError, match=text):
+        settings(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--listen=localhost:1", "--http=[::1]:1"],
+        ["--listen=0.0.0.0:1", "--http=0.0.0.0:1", "--tls.plaintext-anywhere"],
+        ["--listen=0.0.0.0:1", "--tls.key-file=k", "--tls.certificate-file=c"],
+        ["--auth.keys-file=null", "--no-auth.enabled"],
+        ["--auth.keys-file=null", '--auth.issuers=[{"issuer": "https://i.test", "audiences": ["a"]}]'],
+    ],
+)
+def test_taken(arguments: list[str]) -> None:
+    """Settings that work are taken."""
+    settings(*arguments)
