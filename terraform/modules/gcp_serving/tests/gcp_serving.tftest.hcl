@@ -21,7 +21,7 @@ variables {
   models     = ["digits"]
 }
 
-run "private" {
+run "private_and_wired" {
   assert {
     condition     = length(google_cloud_run_v2_service_iam_member.callers) == 0
     error_message = "Nobody may call a service that names no callers."
@@ -42,9 +42,6 @@ run "private" {
     condition     = output.endpoint == "digits-0123456789-ew.a.run.app:443"
     error_message = "The endpoint is host:port, not ${output.endpoint}"
   }
-}
-
-run "wired" {
   assert {
     condition     = google_cloud_run_v2_service.this[0].template[0].containers[0].ports[0].name == "h2c" && google_cloud_run_v2_service.this[0].template[0].containers[0].ports[0].container_port == 50051
     error_message = "gRPC needs HTTP/2 end to end."
@@ -80,9 +77,6 @@ run "wired" {
     )
     error_message = "The server reads the model store, and cannot write it."
   }
-}
-
-run "secrets_by_reference" {
   assert {
     condition = alltrue([
       for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env :
