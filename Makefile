@@ -10,9 +10,8 @@ READY := $(VENV)/.ready
 SHIPPED := gateway embedded trainer
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
-TERRAFORM := $(sort $(patsubst %/,%,$(dir $(wildcard terraform/modules/*/*.tf))))
-# Real provider schemas without a registry, where that checker lies beside the checkout.
-TFCHECK := ../shared/tfcheck/run.sh
+# The checkers of Terraform and Kubernetes, whose dependencies are not the code's.
+INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo train test lint terraform-check bench format protos baseline client lock clean
@@ -41,14 +40,9 @@ lint: $(READY) terraform-check ## Check formatting, lint, types, protos, import 
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py --check
 	$(BIN)/zizmor --offline --quiet .github
 
-terraform-check: ## Validate and test the Terraform modules.
+terraform-check: $(INFRASTRUCTURE)/.ready ## Validate, test, apply and destroy all of terraform/, offline where tfcheck lies beside the checkout.
 	@command -v terraform >/dev/null || { echo "skipped: terraform is not installed"; exit 0; }; \
-	terraform fmt -check -recursive terraform || exit 1; \
-	if [ -x $(TFCHECK) ]; then $(TFCHECK) $(TERRAFORM) --steps init,validate,test; exit; fi; \
-	for module in $(TERRAFORM); do \
-		terraform -chdir=$$module init -backend=false -input=false >/dev/null && \
-		terraform -chdir=$$module validate && terraform -chdir=$$module test || exit 1; \
-	done
+	CHECKOV="$(CURDIR)/$(INFRASTRUCTURE)/bin/checkov" terraform/check.sh
 
 bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client).
 	@$(BIN)/python -m loadtest.bench
@@ -72,9 +66,10 @@ lock: $(READY) ## Pin the dependency groups again, each with hashes; UPGRADE=1 t
 	@# What ships has the versions that were tested.
 	for group in $(SHIPPED); do $(BIN)/$(COMPILE) --constraint requirements/dev.txt --group $$group \
 		--output-file requirements/$$group.txt || exit 1; done
+	$(BIN)/$(COMPILE) $(if $(UPGRADE),--upgrade) --group infrastructure --output-file requirements/infrastructure.txt
 
 clean: ## Remove what was set up, trained and built.
-	rm -rf $(VENV) var dist
+	rm -rf $(VENV) $(INFRASTRUCTURE) var dist
 
 $(READY): requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "tensorgate needs Python 3.11 to 3.13 (python3, or PYTHON=…)"; exit 1; }
@@ -82,4 +77,11 @@ $(READY): requirements/dev.txt
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(INFRASTRUCTURE)/.ready: requirements/infrastructure.txt
+	@test -n "$(PYTHON)" || { echo "tensorgate needs Python 3.11 to 3.13 (python3, or PYTHON=…)"; exit 1; }
+	@$(PYTHON) -m venv --clear $(INFRASTRUCTURE)
+	@$(INFRASTRUCTURE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
+		-r requirements/infrastructure.txt
 	@touch $@

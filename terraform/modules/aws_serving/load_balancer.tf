@@ -34,6 +34,7 @@ resource "aws_acm_certificate_validation" "this" {
 }
 
 resource "aws_lb" "this" {
+  #checkov:skip=CKV_AWS_150:var.deletion_protection, which staging leaves out so that it can be taken down
   #checkov:skip=CKV2_AWS_28:a web application firewall reads no gRPC; the gateway limits callers by their keys
   #checkov:skip=CKV2_AWS_20:there is no HTTP listener to redirect from
   count = length(local.domains)
