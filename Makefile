@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train test lint terraform-check bench format protos baseline client lock clean
+.PHONY: help run demo train test lint terraform-check kubernetes-check bench format protos baseline client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -31,7 +31,7 @@ train: $(READY) ## Train the digits model and publish it as the next version.
 test: $(READY) ## Run all tests.
 	$(BIN)/python -m pytest
 
-lint: $(READY) terraform-check ## Check formatting, lint, types, protos, import arrows, Terraform, workflows.
+lint: $(READY) terraform-check kubernetes-check ## Check formatting, lint, types, protos, import arrows, Terraform, Kubernetes, workflows.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -43,6 +43,10 @@ lint: $(READY) terraform-check ## Check formatting, lint, types, protos, import 
 terraform-check: $(INFRASTRUCTURE)/.ready ## Validate, test, apply and destroy all of terraform/, offline where tfcheck lies beside the checkout.
 	@command -v terraform >/dev/null || { echo "skipped: terraform is not installed"; exit 0; }; \
 	CHECKOV="$(CURDIR)/$(INFRASTRUCTURE)/bin/checkov" terraform/check.sh
+
+kubernetes-check: $(INFRASTRUCTURE)/.ready ## Build the Kubernetes overlays and hold them against the API's schemas.
+	@command -v kubectl >/dev/null || { echo "skipped: kubectl is not installed"; exit 0; }; \
+	VALIDATE="$(CURDIR)/$(INFRASTRUCTURE)/bin/kubernetes-validate" kubernetes/check.sh
 
 bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client).
 	@$(BIN)/python -m loadtest.bench
