@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 SHIPPED := gateway embedded trainer
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
-# The checkers of Terraform and Kubernetes, whose dependencies are not the code's.
+# The checkers of Terraform, Kubernetes and pipelines, whose dependencies are not the code's.
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
@@ -39,6 +39,9 @@ lint: $(READY) terraform-check kubernetes-check ## Check formatting, lint, types
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code && ../$(BIN)/buf breaking --against baseline.binpb
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py --check
 	$(BIN)/zizmor --offline --quiet .github
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 
 terraform-check: $(INFRASTRUCTURE)/.ready ## Validate, test, apply and destroy all of terraform/, offline where tfcheck lies beside the checkout.
 	@command -v terraform >/dev/null || { echo "skipped: terraform is not installed"; exit 0; }; \

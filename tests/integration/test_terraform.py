@@ -1,6 +1,7 @@
 """What `make terraform-check` has to find: each test breaks one thing in a copy."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,3 +47,29 @@ def test_wrong_copy(file: str, right: str, wrong: str, found: str, tmp_path: Pat
     )
     assert ended.returncode != 0
     assert found in " ".join((ended.stdout + ended.stderr).split())
+
+
+def test_plan_apply_and_drift(tmp_path: Path) -> None:
+    """What the workflow runs: a plan to read, an apply, and a status that tells whether anything drifted."""
+    shutil.copytree(ROOT / "terraform", tmp_path / "terraform")
+    root = tmp_path / "terraform/live/gcp/staging"
+    (root / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+    (root / "example.tfvars").rename(root / "terraform.tfvars")
+    exports = subprocess.run([TFCHECK, "env"], capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout
+    offline = dict(line.removeprefix("export ").split("=", 1) for line in exports.splitlines())
+    environment = os.environ | {name: shlex.split(value)[0] for name, value in offline.items()}
+
+    def run(verb: str) -> subprocess.CompletedProcess[str]:
+        command = [tmp_path / "terraform/run.sh", verb, "gcp/staging"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+    assert run("plan").returncode == 0
+    assert "google_cloud_run_v2_service" in (root / "plan.txt").read_text()
+    applied = run("apply")
+    assert applied.returncode == 0
+    assert "digits.staging.example.com:443" in applied.stdout
+    assert run("drift").returncode == 0
+    values = root / "terraform.tfvars"
+    values.write_text(values.read_text().replace("gateway@sha256:0", "gateway@sha256:1"))
+    assert run("drift").returncode == 2
+    assert run("destroy").returncode == 64

@@ -7,7 +7,7 @@ resource "aws_iam_openid_connect_provider" "github" {
 locals {
   subjects = {
     # Pull requests and the nightly drift check.
-    plan = ["repo:${var.repository}:pull_request", "repo:${var.repository}:ref:refs/heads/main"]
+    plan = ["repo:${var.repository}:environment:${var.environment}-plan"]
     # Jobs of this environment, which GitHub lets run on main and after approval.
     deploy = ["repo:${var.repository}:environment:${var.environment}"]
   }

@@ -27,7 +27,7 @@ locals {
   accounts = {
     # Pull requests and the nightly drift check.
     plan = {
-      subjects = ["repo:${var.repository}:pull_request", "repo:${var.repository}:ref:refs/heads/main"]
+      subjects = ["repo:${var.repository}:environment:${var.environment}-plan"]
       roles    = ["roles/viewer", "roles/iam.securityReviewer"]
     }
     # Jobs of this environment, which GitHub lets run on main and after approval.
