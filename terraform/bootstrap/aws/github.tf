@@ -6,7 +6,7 @@ resource "aws_iam_openid_connect_provider" "github" {
 
 locals {
   subjects = {
-    # Pull requests and the nightly drift check.
+    # Plans of pull requests and the nightly look for drift.
     plan = ["repo:${var.repository}:environment:${var.environment}-plan"]
     # Jobs of this environment, which GitHub lets run on main and after approval.
     deploy = ["repo:${var.repository}:environment:${var.environment}"]
@@ -53,6 +53,19 @@ resource "aws_iam_role_policy" "plan" {
         Effect   = "Allow"
         Action   = ["s3:GetObject", "s3:ListBucket"]
         Resource = [aws_s3_bucket.state.arn, "${aws_s3_bucket.state.arn}/*"]
+      },
+      {
+        Sid      = "ModelConfig"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:GetObjectTagging"]
+        Resource = "arn:${data.aws_partition.this.partition}:s3:::${var.name}-models-${local.account}-${var.region}/models.config"
+      },
+      {
+        Sid       = "Decrypt"
+        Effect    = "Allow"
+        Action    = "kms:Decrypt"
+        Resource  = "arn:${data.aws_partition.this.partition}:kms:${var.region}:${local.account}:key/*"
+        Condition = { StringEquals = { "kms:ViaService" = "s3.${var.region}.amazonaws.com" } }
       },
       {
         Sid    = "Settings"

@@ -25,10 +25,10 @@ resource "google_iam_workload_identity_pool_provider" "github" {
 
 locals {
   accounts = {
-    # Pull requests and the nightly drift check.
+    # Plans of pull requests and the nightly look for drift.
     plan = {
       subjects = ["repo:${var.repository}:environment:${var.environment}-plan"]
-      roles    = ["roles/viewer", "roles/iam.securityReviewer"]
+      roles    = ["roles/viewer", "roles/iam.securityReviewer", "roles/storage.objectViewer"]
     }
     # Jobs of this environment, which GitHub lets run on main and after approval.
     deploy = {
@@ -74,10 +74,4 @@ resource "google_project_iam_member" "github" {
   project = var.project_id
   role    = each.value.role
   member  = "serviceAccount:${google_service_account.github[each.value.name].email}"
-}
-
-resource "google_storage_bucket_iam_member" "plan" {
-  bucket = google_storage_bucket.state.name
-  role   = "roles/storage.objectViewer"
-  member = "serviceAccount:${google_service_account.github["plan"].email}"
 }

@@ -15,7 +15,7 @@ fetch_keys() {
   [ -n "$KEYS_SECRET" ] || return 0
   aws secretsmanager get-secret-value --secret-id "$KEYS_SECRET" --query SecretString --output text >"$KEYS_PATH/.keys.json" || return
   # The gateway reads a file again that has changed.
-  cmp -s "$KEYS_PATH/.keys.json" "$KEYS_PATH/keys.json" || mv "$KEYS_PATH/.keys.json" "$KEYS_PATH/keys.json"
+  [ "$(<"$KEYS_PATH/.keys.json")" = "$(cat "$KEYS_PATH/keys.json" 2>/dev/null)" ] || mv "$KEYS_PATH/.keys.json" "$KEYS_PATH/keys.json"
 }
 
 # The newest versions of a model that are complete, one a line.

@@ -46,6 +46,7 @@ resource "aws_ecs_task_definition" "this" {
       image        = var.images.gateway
       portMappings = [{ name = "grpc", containerPort = local.grpc_port, hostPort = local.grpc_port, protocol = "tcp", appProtocol = "grpc" }]
       environment  = [for name, value in local.gateway_environment : { name = name, value = value }]
+      dockerLabels = { receipt_key_version = tostring(var.auth.receipt_key_version) } # a new key is a new deployment
       secrets      = [{ name = "TENSORGATE_RECEIPT_KEY", valueFrom = aws_secretsmanager_secret_version.receipt_key.arn }]
       dependsOn    = [{ containerName = "server", condition = "HEALTHY" }]
       mountPoints  = [{ sourceVolume = "keys", containerPath = local.keys_path, readOnly = true }]

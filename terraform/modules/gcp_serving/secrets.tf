@@ -29,4 +29,9 @@ resource "google_secret_manager_secret_version" "receipt_key" {
   secret                 = google_secret_manager_secret.receipt_key.id
   secret_data_wo         = ephemeral.random_password.receipt_key.result
   secret_data_wo_version = var.auth.receipt_key_version
+  deletion_policy        = "ABANDON" # an earlier revision that calls are rolled back to reads its own
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }

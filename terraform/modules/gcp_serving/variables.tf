@@ -256,7 +256,7 @@ variable "network" {
 }
 
 variable "budget" {
-  description = "Monthly budget of the project, in whole units of the billing account's currency; mails at 50, 90 and 100 per cent."
+  description = "Monthly budget of the project, in whole units of the billing account's currency; mails at 50, 90 and 100 per cent. Whoever applies it needs roles/billing.costsManager on the billing account."
   type = object({
     billing_account = string
     amount          = number
