@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train test lint terraform-check kubernetes-check bench format protos baseline client lock clean
+.PHONY: help run demo train test lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -50,6 +50,12 @@ terraform-check: $(INFRASTRUCTURE)/.ready ## Validate, test, apply and destroy a
 kubernetes-check: $(INFRASTRUCTURE)/.ready ## Build the Kubernetes overlays and hold them against the API's schemas.
 	@command -v kubectl >/dev/null || { echo "skipped: kubectl is not installed"; exit 0; }; \
 	VALIDATE="$(CURDIR)/$(INFRASTRUCTURE)/bin/kubernetes-validate" kubernetes/check.sh
+
+loadtest: $(READY) ## Open Locust's page against a stack of its own.
+	@$(BIN)/python -m loadtest page
+
+loadtest-smoke: $(READY) ## A load of half a minute that must hold loadtest/thresholds.yaml, with a report.
+	@$(BIN)/python -m loadtest smoke
 
 bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client).
 	@$(BIN)/python -m loadtest.bench

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from serving.embedded import config_file, flags
+
 OVERLAYS = Path(__file__).resolve().parents[3] / "kubernetes/overlays"
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
 
@@ -46,6 +48,19 @@ def test_wired(overlay: str) -> None:
     assert settings["TENSORGATE_LISTEN"] == "0.0.0.0:50051"
     assert gateway["startupProbe"]["grpc"] == gateway["readinessProbe"]["grpc"] == {"port": 50051}
     assert server["startupProbe"]["grpc"] == server["livenessProbe"]["grpc"] == {"port": 8500}
+
+
+@pytest.mark.parametrize("overlay", NAMES)
+def test_server_understands(overlay: str, tmp_path: Path) -> None:
+    """The server takes the flags; its configuration has the gateway's models, where they are mounted."""
+    given = flags.parse(containers(overlay)["server"]["args"])
+    assert given.enable_grpc_healthcheck_service
+    (tmp_path / "models.config").write_text(build(overlay)["ConfigMap"]["data"]["models.config"])
+    models = config_file.read_models(tmp_path / "models.config")
+    settings = {variable["name"]: variable.get("value") for variable in containers(overlay)["gateway"]["env"]}
+    assert [model.name for model in models] == settings["TENSORGATE_MODELS"].split(",")
+    mounts = {mount["mountPath"]: mount["name"] for mount in containers(overlay)["server"]["volumeMounts"]}
+    assert all(mounts[str(Path(model.base_path).parent)] == "models" for model in models)
 
 
 @pytest.mark.parametrize("overlay", NAMES)
