@@ -10,12 +10,12 @@ READY := $(VENV)/.ready
 SHIPPED := gateway embedded trainer mlflow
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
-TERRAFORM := $(sort $(patsubst %/,%,$(dir $(wildcard terraform/modules/*/*.tf))))
-# Real provider schemas without a registry, where that checker lies beside the checkout.
-TFCHECK := ../shared/tfcheck/run.sh
+# The checkers of Terraform, Kubernetes and pipelines, whose dependencies are not the code's.
+INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train test images lint terraform-check loadtest loadtest-smoke bench format protos baseline client lock clean
+.PHONY: help run demo train test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline \
+	client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -35,7 +35,7 @@ test: $(READY) ## Run all tests.
 images: $(READY) ## Build the gateway's and the embedded server's images and run them; needs Docker.
 	TENSORGATE_IMAGES=1 $(BIN)/python -m pytest tests/images
 
-lint: $(READY) terraform-check ## Check formatting, lint, types, protos, import arrows, Terraform, workflows.
+lint: $(READY) terraform-check kubernetes-check ## Check formatting, lint, types, protos, import arrows, Terraform, Kubernetes, workflows.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -43,15 +43,17 @@ lint: $(READY) terraform-check ## Check formatting, lint, types, protos, import 
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code && ../$(BIN)/buf breaking --against baseline.binpb
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py --check
 	$(BIN)/zizmor --offline --quiet .github
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 
-terraform-check: ## Validate and test the Terraform modules.
+terraform-check: $(INFRASTRUCTURE)/.ready ## Validate, test, apply and destroy all of terraform/, offline where tfcheck lies beside the checkout.
 	@command -v terraform >/dev/null || { echo "skipped: terraform is not installed"; exit 0; }; \
-	terraform fmt -check -recursive terraform || exit 1; \
-	if [ -x $(TFCHECK) ]; then $(TFCHECK) $(TERRAFORM) --steps init,validate,test; exit; fi; \
-	for module in $(TERRAFORM); do \
-		terraform -chdir=$$module init -backend=false -input=false >/dev/null && \
-		terraform -chdir=$$module validate && terraform -chdir=$$module test || exit 1; \
-	done
+	CHECKOV="$(CURDIR)/$(INFRASTRUCTURE)/bin/checkov" terraform/check.sh
+
+kubernetes-check: $(INFRASTRUCTURE)/.ready ## Build the Kubernetes overlays and hold them against the API's schemas.
+	@command -v kubectl >/dev/null || { echo "skipped: kubectl is not installed"; exit 0; }; \
+	VALIDATE="$(CURDIR)/$(INFRASTRUCTURE)/bin/kubernetes-validate" kubernetes/check.sh
 
 loadtest: $(READY) ## Open Locust's page against a stack of its own.
 	@$(BIN)/python -m loadtest page
@@ -82,9 +84,10 @@ lock: $(READY) ## Pin the dependency groups again, each with hashes; UPGRADE=1 t
 	@# What ships has the versions that were tested.
 	for group in $(SHIPPED); do $(BIN)/$(COMPILE) --constraint requirements/dev.txt --group $$group \
 		--output-file requirements/$$group.txt || exit 1; done
+	$(BIN)/$(COMPILE) $(if $(UPGRADE),--upgrade) --group infrastructure --output-file requirements/infrastructure.txt
 
 clean: ## Remove what was set up, trained and built.
-	rm -rf $(VENV) var dist
+	rm -rf $(VENV) $(INFRASTRUCTURE) var dist
 
 $(READY): requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "tensorgate needs Python 3.11 to 3.13 (python3, or PYTHON=…)"; exit 1; }
@@ -92,4 +95,11 @@ $(READY): requirements/dev.txt
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(INFRASTRUCTURE)/.ready: requirements/infrastructure.txt
+	@test -n "$(PYTHON)" || { echo "tensorgate needs Python 3.11 to 3.13 (python3, or PYTHON=…)"; exit 1; }
+	@$(PYTHON) -m venv --clear $(INFRASTRUCTURE)
+	@$(INFRASTRUCTURE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
+		-r requirements/infrastructure.txt
 	@touch $@

@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+# In an environment of its own, which `make terraform-check` sets up.
+APART = "infrastructure"
 
 
 def test_import_arrows() -> None:
@@ -29,7 +31,7 @@ def test_locks(lock: Path) -> None:
     pins = re.findall(r"^[A-Za-z0-9].*", text, re.MULTILINE)
     assert len(entries) == len(pins) > 10
     tested = (ROOT / "requirements/dev.txt").read_text()
-    assert all(name.split(" ;")[0] in tested for name, _ in entries)
+    assert lock.stem == APART or all(name.split(" ;")[0] in tested for name, _ in entries)
 
 
 def test_gateway_lock_has_no_tensorflow() -> None:

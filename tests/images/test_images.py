@@ -64,6 +64,7 @@ def test_gateway(engine: Engine, gateway: str) -> None:
     """The gateway is alive at once, without TensorFlow or rights, and ends when it is told to."""
     serving = r'"http": "0.0.0.0:(\d+)".*"event": "serving"'
     flags = ["--models=m", "--no-auth.enabled", "--listen=127.0.0.1:0", "--http=0.0.0.0:0", "--drain.delay=0"]
+    flags.append("--tls.plaintext-anywhere")
     answer = probe(engine, gateway, ROOT / "gateway/Dockerfile", serving, "/livez", "", *flags)
     assert answer == {"answer": "ok\n", "status": 0}
     keys = ["python", "-m", "gateway", "keys", "--file", "/state/keys.json", "create", "--client", "me"]

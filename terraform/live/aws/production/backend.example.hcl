@@ -1,0 +1,2 @@
+bucket = "example-terraform"
+region = "eu-west-1"

@@ -1,0 +1,10 @@
+region = "eu-west-1"
+images = {
+  gateway = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/digits/gateway@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  server  = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/digits/server@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+}
+publishers = ["arn:aws:iam::123456789012:role/trainer"]
+auth       = { callers = ["10.0.0.0/8"] }
+domain     = { name = "digits.staging.example.com", zone = "Z0123456789ABCDEFGHIJ" }
+emails     = ["serving@example.com"]
+budget     = { amount = 150 }

@@ -1,0 +1,40 @@
+terraform {
+  required_version = ">= 1.11"
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "~> 8.0"
+    }
+  }
+
+  # The bucket comes from backend.hcl: terraform init -backend-config=backend.hcl. Locking is the bucket's own.
+  backend "gcs" {
+    prefix = "digits-staging"
+  }
+}
+
+provider "google" {
+  project = var.project_id
+  region  = var.region
+}
+
+module "serving" {
+  source = "../../../modules/gcp_serving"
+
+  name                = "digits-staging"
+  project_id          = var.project_id
+  region              = var.region
+  labels              = { service = "digits", environment = "staging" }
+  images              = var.images
+  foundation_only     = var.foundation_only
+  models              = ["digits"]
+  scaling             = { min_instances = 0, max_instances = 3 }
+  model_store         = { publishers = var.publishers, force_destroy = true }
+  auth                = var.auth
+  domain              = var.domain
+  rollout             = var.rollout
+  alerts              = { emails = var.emails }
+  budget              = var.budget
+  log_retention_days  = 14
+  deletion_protection = false
+}

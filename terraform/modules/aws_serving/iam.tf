@@ -1,0 +1,111 @@
+locals {
+  assume = { for service in ["ecs-tasks", "ecs"] : service => jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "${service}.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.this.account_id } }
+    }]
+  }) }
+}
+
+# What ECS does to start a task: pull, read the secret that becomes a variable, write logs.
+resource "aws_iam_role" "execution" {
+  name               = "${var.name}-execution"
+  assume_role_policy = local.assume["ecs-tasks"]
+  tags               = var.labels
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name = "start-tasks"
+  role = aws_iam_role.execution.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "LogIn"
+        Effect   = "Allow"
+        Action   = "ecr:GetAuthorizationToken"
+        Resource = "*" # it takes no other
+      },
+      {
+        Sid      = "Pull"
+        Effect   = "Allow"
+        Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        Resource = [for repository in aws_ecr_repository.this : repository.arn]
+      },
+      {
+        Sid      = "Log"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = [for group in aws_cloudwatch_log_group.this : "${group.arn}:*"]
+      },
+      {
+        Sid      = "ReceiptKey"
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = aws_secretsmanager_secret.receipt_key.arn
+      },
+      {
+        Sid      = "Decrypt"
+        Effect   = "Allow"
+        Action   = "kms:Decrypt"
+        Resource = aws_kms_key.this.arn
+      },
+    ]
+  })
+}
+
+# What the containers do: read models and keys.
+resource "aws_iam_role" "task" {
+  name               = "${var.name}-task"
+  assume_role_policy = local.assume["ecs-tasks"]
+  tags               = var.labels
+}
+
+resource "aws_iam_role_policy" "task" {
+  name = "read-models-and-keys"
+  role = aws_iam_role.task.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "List"
+        Effect   = "Allow"
+        Action   = "s3:ListBucket"
+        Resource = aws_s3_bucket.models.arn
+      },
+      {
+        Sid      = "Read"
+        Effect   = "Allow"
+        Action   = "s3:GetObject"
+        Resource = "${aws_s3_bucket.models.arn}/*"
+      },
+      {
+        Sid      = "Keys"
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = aws_secretsmanager_secret.keys.arn
+      },
+      {
+        Sid      = "Decrypt"
+        Effect   = "Allow"
+        Action   = "kms:Decrypt"
+        Resource = aws_kms_key.this.arn
+      },
+    ]
+  })
+}
+
+# What ECS does to move calls from the old tasks to the new.
+resource "aws_iam_role" "infrastructure" {
+  name               = "${var.name}-ecs"
+  assume_role_policy = local.assume["ecs"]
+  tags               = var.labels
+}
+
+resource "aws_iam_role_policy_attachment" "infrastructure" {
+  role       = aws_iam_role.infrastructure.name
+  policy_arn = "arn:${data.aws_partition.this.partition}:iam::aws:policy/AmazonECSInfrastructureRolePolicyForLoadBalancers"
+}
