@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from serving.preprocessing import Step, build
+from serving.validation import problems
 from trainer.errors import TrainingError
 
 DEFAULT = Path(__file__).parent / "recipes" / "digits.yaml"
@@ -215,10 +216,5 @@ def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool]:
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise TrainingError(f"{options.recipe} cannot be read: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        problems = "; ".join(
-            "".join(f"{place}: " for place in [".".join(map(str, problem["loc"]))] if place)
-            + ("no such setting" if problem["type"] == "extra_forbidden" else problem["msg"])
-            for problem in error.errors()
-        )
-        raise TrainingError(f"recipe: {problems}") from error
+        raise TrainingError(f"recipe: {problems(error)}") from error
     return recipe, options.model_base_path, options.resume

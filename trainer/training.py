@@ -6,6 +6,7 @@ from pathlib import Path
 
 from serving.contract import Contract, InputSpec, Postprocessing
 from serving.preprocessing import build
+from serving.reference import of_columns, of_images
 from trainer import (
     cost,
     data,
@@ -66,7 +67,7 @@ def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -
             else evaluate.errors(outputs[:, 0], heldout.targets)
         )
         run.result(model, heldout_inputs[:_VERIFIED], figures)
-        seen = evaluate.columns(heldout_inputs, dataset.columns) if tabular else evaluate.images(heldout_inputs)
+        seen = of_columns(heldout_inputs, dataset.columns) if tabular else of_images(heldout_inputs)
         contract = Contract(
             name=recipe.name,
             input=InputSpec(name="features" if tabular else "image", dtype="float32", shape=shape),
