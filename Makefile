@@ -15,7 +15,7 @@ TERRAFORM := $(sort $(patsubst %/,%,$(dir $(wildcard terraform/modules/*/*.tf)))
 TFCHECK := ../shared/tfcheck/run.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train test lint terraform-check bench format protos baseline client lock clean
+.PHONY: help run demo train mlflow test lint terraform-check bench format protos baseline client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -27,7 +27,12 @@ demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of
 	@$(BIN)/python -m stack demo
 
 train: $(READY) ## Train the digits model and publish it as the next version.
-	@$(BIN)/python -m trainer
+	@$(BIN)/python -m trainer train
+
+mlflow: $(READY) ## Show the local runs and registered models in a browser, on port 5000 of this machine alone.
+	@mkdir -p var/mlflow
+	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
+		--backend-store-uri sqlite:///$(CURDIR)/var/mlflow/mlflow.db --default-artifact-root file://$(CURDIR)/var/mlflow/artifacts
 
 test: $(READY) ## Run all tests.
 	$(BIN)/python -m pytest

@@ -19,6 +19,25 @@ from serving.contract import Reference
 from serving.reference import BINS, by_quantiles, histogram
 from trainer.calibration import reliability
 
+MEASURES = ("precision", "recall", "f1")
+
+
+def quality(outputs: NDArray[Any], truth: NDArray[Any], labels: Sequence[str]) -> dict[str, float]:
+    """What `figures` gives for outputs (n, classes), or `errors` for outputs (n, 1) where there are no labels."""
+    return figures(outputs, truth, labels) if labels else errors(outputs[:, 0], truth)
+
+
+def names(labels: Sequence[str]) -> list[str]:
+    """Of all figures that there may be of a model of these classes, or of values where there are none."""
+    count = len(labels)
+    return list(quality(np.eye(count) if labels else np.zeros((2, 1)), np.arange(count or 2), labels))
+
+
+def overall(found: Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
+    """Without those of single classes."""
+    by_class = {f"{measure}_{label}" for measure in MEASURES for label in labels}
+    return {name: value for name, value in found.items() if name not in by_class}
+
 
 def figures(probabilities: NDArray[Any], truth: NDArray[np.int64], labels: Sequence[str]) -> dict[str, float]:
     """Quality by name, of probabilities (n, classes) for the true classes (n,).
@@ -45,13 +64,12 @@ def figures(probabilities: NDArray[Any], truth: NDArray[np.int64], labels: Seque
 def _by_class(predicted: NDArray[np.int64], truth: NDArray[np.int64], labels: Sequence[str]) -> dict[str, float]:
     """Precision, recall and F1: their averages, then those of each class. Of one label each, `micro_` is accuracy."""
     found: dict[str, float] = {}
-    measures = ("precision", "recall", "f1")
     options = {"labels": np.arange(len(labels)), "zero_division": 0.0}
     for average in ("macro", "micro", "weighted"):
         values = precision_recall_fscore_support(truth, predicted, average=average, **options)
-        found |= {f"{average}_{name}": float(value) for name, value in zip(measures, values, strict=False)}
+        found |= {f"{average}_{name}": float(value) for name, value in zip(MEASURES, values, strict=False)}
     by_class = precision_recall_fscore_support(truth, predicted, **options)
-    for name, values in zip(measures, by_class, strict=False):
+    for name, values in zip(MEASURES, by_class, strict=False):
         found |= {f"{name}_{label}": float(value) for label, value in zip(labels, values, strict=True)}
     return found
 

@@ -32,7 +32,7 @@ def start(directory, *arguments, **environment):
     """The trainer as a process, at work in `directory`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.Popen(
-        [sys.executable, "-m", "trainer", *arguments],
+        [sys.executable, "-m", "trainer", "train", *arguments],
         cwd=directory,
         env=environment,
         stdout=subprocess.PIPE,

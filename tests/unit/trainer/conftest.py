@@ -1,7 +1,11 @@
+import os
+
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from serving.preprocessing import Step
+from trainer import quiet
 from trainer.data import Dataset
 from trainer.recipe import Recipe
 
@@ -38,3 +42,17 @@ def recipe():
         return Recipe(**{"name": "bars", "preprocessing": STEPS} | settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """The URI of an empty local MLflow store, for all tests: each has models and experiments of its own."""
+    quiet.configure(os.environ)
+    directory = tmp_path_factory.mktemp("mlflow")
+    return f"sqlite:///{directory / 'mlflow.db'}"
+
+
+@pytest.fixture
+def client(store):
+    """A client of the store."""
+    return MlflowClient(store)
