@@ -1,3 +1,4 @@
+import contextlib
 import os
 
 import numpy as np
@@ -49,7 +50,11 @@ def store(tmp_path_factory):
     """The URI of an empty local MLflow store, for all tests: each has models and experiments of its own."""
     quiet.configure(os.environ)
     directory = tmp_path_factory.mktemp("mlflow")
-    return f"sqlite:///{directory / 'mlflow.db'}"
+    uri = f"sqlite:///{directory / 'mlflow.db'}"
+    with contextlib.chdir(directory):
+        # Artifacts are kept in the directory that is current when a store is opened first.
+        MlflowClient(uri).search_experiments()
+    return uri
 
 
 @pytest.fixture
