@@ -59,6 +59,12 @@ class Examples:
         """Of one input."""
         return self.inputs.shape[1:]
 
+    @property
+    def known(self) -> NDArray[np.uint64]:
+        """Fingerprints of those that have a part in the model: all but the held-out ones."""
+        parts = [self.training] if self.watched is self.heldout else [self.training, self.watched]
+        return np.concatenate([part.fingerprints for part in parts])
+
 
 def prepare(recipe: Recipe) -> Examples:
     """The examples that `recipe` asks for."""
@@ -114,7 +120,7 @@ def train(
         champion = challenge.prepare(uri, recipe, examples.training, heldout)
         model, outputs, figures = learn(recipe, examples, checkpoint, (run.epoch, lambda *epoch: epochs.append(epoch)))
         tried = examples.heldout_inputs[:_VERIFIED]
-        run.trained_on(examples.training.fingerprints)
+        run.trained_on(examples.known)
         run.result(model, tried, figures)
         contract = _contract(recipe, examples, outputs, figures, {"run_id": run.id, **origin})
         slices = robustness.slices(lambda tensors: model.predict(tensors, verbose=0), contract, heldout, recipe.seed)
