@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     # An empty variable is none.
     uri = os.environ.get("MLFLOW_TRACKING_URI") or None
     try:
-        if arguments[:1] == ["train"]:
+        if arguments and arguments[0] == "train":
             recipe, base, resume, verdict = parse(arguments[1:])
             store = ModelStore(base, recipe.name)
             store.check()
