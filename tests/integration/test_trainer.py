@@ -170,7 +170,6 @@ def test_photos_are_read_as_well_as_scans(predict, heldout):
     assert (predict(photos) == labels).mean() >= clean - 0.03
 
 
-@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow under SQLAlchemy 2.1
 def test_mlflow_has_the_run(run, predict):
     """The run that the contract names has settings, figures, the contract, the report, and a model that loads."""
     assert [path.name for path in run.directory.iterdir()] == ["var"]

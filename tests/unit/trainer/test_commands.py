@@ -12,9 +12,6 @@ from trainer.registry import Registry
 
 ROOT = Path(__file__).parents[3]
 
-# MLflow under SQLAlchemy 2.1.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):

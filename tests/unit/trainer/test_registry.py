@@ -6,9 +6,6 @@ from trainer.errors import TrainingError
 from trainer.record import Version
 from trainer.registry import Registry
 
-# MLflow under SQLAlchemy 2.1.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
 
 @pytest.fixture
 def registry(client):

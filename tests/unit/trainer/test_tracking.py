@@ -10,9 +10,7 @@ from trainer.recipe import parse
 from trainer.record import Records
 from trainer.registry import Registry
 
-# MLflow under SQLAlchemy 2.1.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
     # Keras's variables under NumPy 2.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
     # MLflow of its own type hints, once.
