@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline \
+.PHONY: help run demo train mlflow test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline \
 	client lock clean
 
 help: ## Show what can be made.
@@ -27,7 +27,12 @@ demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of
 	@$(BIN)/python -m stack demo
 
 train: $(READY) ## Train the digits model and publish it as the next version.
-	@$(BIN)/python -m trainer
+	@$(BIN)/python -m trainer train
+
+mlflow: $(READY) ## Show the local runs and registered models in a browser, on port 5000 of this machine alone.
+	@mkdir -p var/mlflow
+	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
+		--backend-store-uri sqlite:///$(CURDIR)/var/mlflow/mlflow.db --default-artifact-root file://$(CURDIR)/var/mlflow/artifacts
 
 test: $(READY) ## Run all tests.
 	$(BIN)/python -m pytest

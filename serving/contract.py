@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
 from serving.preprocessing import InputError, Pipeline, Step, StepError, build
+from serving.validation import problems
 
 SCHEMA_VERSION: Final = 1
 # The extra signature that carries the contract, and the names of its input and output tensors.
@@ -131,10 +132,7 @@ class Contract(_Part):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, problem['loc'])) or 'contract'}: {problem['msg']}" for problem in error.errors()
-            )
-            raise ContractError(f"not a valid contract: {problems}") from error
+            raise ContractError(f"not a valid contract: {problems(error)}") from error
 
     def pipeline(self) -> Pipeline:
         """The preprocessing pipeline; ContractError if a step is unknown or its parameters are wrong."""

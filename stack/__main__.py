@@ -77,7 +77,7 @@ def ensure_model() -> None:
     if list((MODELS / MODEL).glob("[0-9]*/saved_model.pb")):
         return
     print(f"No model in {MODELS / MODEL}: training one.", flush=True)
-    if subprocess.run([sys.executable, "-m", "trainer"], check=False).returncode:
+    if subprocess.run([sys.executable, "-m", "trainer", "train"], check=False).returncode:
         raise StackError("training failed")
 
 

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from serving.contract import InputSpec
 
 # Rows of a call, with the number of calls that are timed.
-_CALLS = {1: 100, 32: 50}
+_CALLS = {1: 300, 32: 50}
+_PERCENTILES = (95, 99)
 _WARM_UP = 5
+NAMES = (*(f"latency_ms_{rows}{part}" for rows in _CALLS for part in ("", "_p95", "_p99")), "size_bytes")
+"""Of what `measure` gives."""
 _EXTRA = "assets.extra"
 
 
@@ -21,8 +24,8 @@ def measure(directory: Path, signature: str, spec: InputSpec, tensors: NDArray[n
     """What the SavedModel in `directory` costs here, by name; `tensors` are inputs to call it with.
 
     `latency_ms_1` and `latency_ms_32` are medians in milliseconds of calls with one row and with 32, each with its 95th
-    percentile in `…_p95`; `size_bytes` leaves assets.extra out. The contract is inside the export and written before
-    anything can be measured of it, so these go to MLflow and to the report, and not into `evaluation`.
+    and 99th percentile in `…_p95` and `…_p99`; `size_bytes` leaves assets.extra out. The contract is inside the export
+    and written before anything can be measured of it, so these go to MLflow and to the report, not into `evaluation`.
     """
     serve = tf.saved_model.load(str(directory)).signatures[signature]
     costs = {}
@@ -30,7 +33,7 @@ def measure(directory: Path, signature: str, spec: InputSpec, tensors: NDArray[n
         batch = {spec.name: tf.constant(np.resize(tensors, (rows, *spec.shape)))}
         times = _timed(functools.partial(serve, **batch), calls)
         costs[f"latency_ms_{rows}"] = float(np.median(times))
-        costs[f"latency_ms_{rows}_p95"] = float(np.quantile(times, 0.95))
+        costs |= {f"latency_ms_{rows}_p{part}": float(np.percentile(times, part)) for part in _PERCENTILES}
     return {**costs, "size_bytes": float(size(directory))}
 
 

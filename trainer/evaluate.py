@@ -1,4 +1,4 @@
-"""Figures on the held-out examples, and the distributions that drift is measured against."""
+"""Figures on the held-out examples, and their distributions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,11 +15,28 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from serving.contract import Histogram, Reference
+from serving.contract import Reference
+from serving.reference import BINS, by_quantiles, histogram
 from trainer.calibration import reliability
 
-_BINS = 10
-_INK = 0.5
+MEASURES = ("precision", "recall", "f1")
+
+
+def quality(outputs: NDArray[Any], truth: NDArray[Any], labels: Sequence[str]) -> dict[str, float]:
+    """What `figures` gives for outputs (n, classes), or `errors` for outputs (n, 1) where there are no labels."""
+    return figures(outputs, truth, labels) if labels else errors(outputs[:, 0], truth)
+
+
+def names(labels: Sequence[str]) -> list[str]:
+    """Of all figures that there may be of a model of these classes, or of values where there are none."""
+    count = len(labels)
+    return list(quality(np.eye(count) if labels else np.zeros((2, 1)), np.arange(count or 2), labels))
+
+
+def overall(found: Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
+    """Without those of single classes."""
+    by_class = {f"{measure}_{label}" for measure in MEASURES for label in labels}
+    return {name: value for name, value in found.items() if name not in by_class}
 
 
 def figures(probabilities: NDArray[Any], truth: NDArray[np.int64], labels: Sequence[str]) -> dict[str, float]:
@@ -47,13 +64,12 @@ def figures(probabilities: NDArray[Any], truth: NDArray[np.int64], labels: Seque
 def _by_class(predicted: NDArray[np.int64], truth: NDArray[np.int64], labels: Sequence[str]) -> dict[str, float]:
     """Precision, recall and F1: their averages, then those of each class. Of one label each, `micro_` is accuracy."""
     found: dict[str, float] = {}
-    measures = ("precision", "recall", "f1")
     options = {"labels": np.arange(len(labels)), "zero_division": 0.0}
     for average in ("macro", "micro", "weighted"):
         values = precision_recall_fscore_support(truth, predicted, average=average, **options)
-        found |= {f"{average}_{name}": float(value) for name, value in zip(measures, values, strict=False)}
+        found |= {f"{average}_{name}": float(value) for name, value in zip(MEASURES, values, strict=False)}
     by_class = precision_recall_fscore_support(truth, predicted, **options)
-    for name, values in zip(measures, by_class, strict=False):
+    for name, values in zip(MEASURES, by_class, strict=False):
         found |= {f"{name}_{label}": float(value) for label, value in zip(labels, values, strict=True)}
     return found
 
@@ -80,39 +96,16 @@ def errors(values: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
     }
 
 
-def columns(rows: NDArray[np.float32], names: Sequence[str]) -> dict[str, Histogram]:
-    """How each column of a table (n, columns) is distributed."""
-    return {name: _by_quantiles(column) for name, column in zip(names, rows.T, strict=True)}
-
-
-def images(tensors: NDArray[np.float32]) -> dict[str, Histogram]:
-    """How images as tensors (n, …) from 0 to 1 are distributed: their brightness, and how much of them is bright."""
-    rows = tensors.reshape(len(tensors), -1)
-    return {
-        "mean_intensity": _by_quantiles(rows.mean(axis=1)),
-        "ink_share": _by_quantiles((rows > _INK).mean(axis=1)),
-    }
-
-
-def reference(inputs: Mapping[str, Histogram], outputs: NDArray[Any], labels: Sequence[str]) -> Reference:
-    """`inputs` with the distribution of predicted labels and the confidence in them, if outputs are (n, classes)."""
+def reference(features: Mapping[str, NDArray[Any]], outputs: NDArray[Any], labels: Sequence[str]) -> Reference:
+    """How `features`, (n,) each, are distributed; if outputs are (n, classes), predictions and their confidence too."""
+    inputs = {name: by_quantiles(values) for name, values in features.items()}
     if not labels:
         return Reference(instances=len(outputs), inputs=inputs)
     predicted = np.bincount(outputs.argmax(axis=1), minlength=len(labels))
-    counts, edges = np.histogram(outputs.max(axis=1).astype(np.float64), bins=_BINS, range=(0, 1))
+    counts, edges = np.histogram(outputs.max(axis=1).astype(np.float64), bins=BINS, range=(0, 1))
     return Reference(
         instances=len(outputs),
         inputs=inputs,
         predictions={label: int(count) for label, count in zip(labels, predicted, strict=True)},
-        confidence=_histogram(counts, edges),
+        confidence=histogram(counts, edges),
     )
-
-
-def _by_quantiles(values: NDArray[Any]) -> Histogram:
-    """Bins that hold about the same number each: there, drift shows best."""
-    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, _BINS + 1)))
-    return _histogram(*np.histogram(values, bins=edges if edges.size > 1 else 1))
-
-
-def _histogram(counts: NDArray[Any], edges: NDArray[Any]) -> Histogram:
-    return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))

@@ -2,7 +2,8 @@
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from serving.preprocessing import Step, build
+from serving.validation import problems
 from trainer.errors import TrainingError
 
 DEFAULT = Path(__file__).parent / "recipes" / "digits.yaml"
@@ -108,6 +110,28 @@ class Fit(_Part):
     """Share of the training examples that only decide when to stop; with patience alone."""
 
 
+class Gate(_Part):
+    """What a model must be to be published. trainer/gate.py describes the test against the champion."""
+
+    floors: Mapping[str, float] = {}
+    """Least values of figures by name, any of the report's: accuracy, recall_7, r2, accuracy_under_noise, …"""
+    ceilings: Mapping[str, float] = {}
+    """Greatest values of figures by name: log_loss, ece, rmse, …"""
+    max_latency_p50_ms: Annotated[float, Field(gt=0)] | None = None
+    """Milliseconds of a call with one row in the trainer's process: half of them take no longer."""
+    max_latency_p99_ms: Annotated[float, Field(gt=0)] | None = None
+    """The same, of 99 in 100."""
+    max_size_mb: Annotated[float, Field(gt=0)] | None = None
+    """Of the files that a server reads, in megabytes of 1,000,000 bytes."""
+    champion: Literal["not_worse", "better", "ignored"] = "not_worse"
+    """What a model must be beside the champion on the held-out examples. not_worse: not significantly worse; better:
+    significantly better; ignored: anything, they are not compared."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Significance level of that test: a p-value below it is significant."""
+    promote: bool = False
+    """Whether a model that passes becomes the champion at once, and not the challenger. The first always does."""
+
+
 class Recipe(BaseSettings):
     """One training run. Two runs of one recipe on one machine give the same model."""
 
@@ -129,6 +153,7 @@ class Recipe(BaseSettings):
     network: Network = Network()
     augmentation: Augmentation = Augmentation()
     fit: Fit = Fit()
+    gate: Gate = Gate()
 
     @field_validator("preprocessing")
     @classmethod
@@ -176,21 +201,26 @@ class Recipe(BaseSettings):
         return (init_settings,)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Raises a TrainingError for what is wrong with the command line."""
+
     def error(self, message: str) -> NoReturn:
+        """Instead of ending the process."""
         raise TrainingError(message)
 
 
-def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool]:
-    """The recipe that the command line asks for, the directory of the model store to publish to, and whether to resume.
+def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool, Path | None]:
+    """The recipe that the command line asks for, the directory of the model store to publish to, whether to resume, and
+    the file for the gate's verdict.
 
     TrainingError says what is wrong with the command line, the file or a setting.
     """
-    parser = _Parser(
-        prog="python -m trainer",
+    parser = Parser(
+        prog="python -m trainer train",
         allow_abbrev=False,
-        description="Trains a model and publishes it to a model store. What the command line does not set comes from "
-        "the recipe file; the defaults below hold where both are silent.",
+        description="Trains a model and, if it passes the gate, publishes it to a model store. What the command line "
+        "does not set comes from the recipe file; the defaults below hold where both are silent.",
+        epilog="Status: 0 published, 3 refused by the gate, 1 anything else that went wrong, 130 interrupted.",
     )
     parser.add_argument("--recipe", type=Path, default=DEFAULT, metavar="FILE", help="YAML file (default: %(default)s)")
     parser.add_argument(
@@ -205,6 +235,7 @@ def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool]:
         action="store_true",
         help="go on after the last epoch of a run of the same recipe on the same data that was killed",
     )
+    parser.add_argument("--verdict", type=Path, metavar="FILE", help="write the gate's verdict to FILE, as JSON")
     overrides: CliSettingsSource[Any] = CliSettingsSource(Recipe, root_parser=parser)
     options = parser.parse_args(arguments)
     try:
@@ -215,10 +246,14 @@ def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool]:
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise TrainingError(f"{options.recipe} cannot be read: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        problems = "; ".join(
-            "".join(f"{place}: " for place in [".".join(map(str, problem["loc"]))] if place)
-            + ("no such setting" if problem["type"] == "extra_forbidden" else problem["msg"])
-            for problem in error.errors()
-        )
-        raise TrainingError(f"recipe: {problems}") from error
-    return recipe, options.model_base_path, options.resume
+        raise TrainingError(f"recipe: {problems(error)}") from error
+    return recipe, options.model_base_path, options.resume, options.verdict
+
+
+def restored(text: str) -> Recipe:
+    """The recipe that a run recorded as JSON; TrainingError if this trainer does not know one of its settings."""
+    try:
+        return Recipe(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        reason = problems(error) if isinstance(error, ValidationError) else error
+        raise TrainingError(f"the recorded recipe cannot be used: {reason}") from error

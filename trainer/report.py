@@ -3,7 +3,6 @@
 import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -14,24 +13,17 @@ from sklearn.metrics import confusion_matrix
 
 from serving.contract import Contract
 from serving.preprocessing import Step
-from trainer import pictures
+from trainer import evaluate, pictures
 from trainer.calibration import reliability
 from trainer.data import Dataset
+from trainer.gate import Verdict
+from trainer.listing import Table
 from trainer.pictures import Picture
 from trainer.robustness import Slice
 
 DIRECTORY = Path("assets.extra", "report")
 """Inside a version; servers do not look there."""
 _PAGE = Path(__file__).with_suffix(".html")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under a header; the first column says what a row is about."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def pictures_of(
@@ -62,11 +54,10 @@ def pictures_of(
 def tables(contract: Contract, costs: Mapping[str, float], slices: Mapping[str, Slice]) -> list[Table]:
     """All figures of a run: on the held-out data, by class, on corrupted images, of the export, and its lineage."""
     figures, labels = contract.evaluation, contract.postprocessing.labels
-    measures = ("precision", "recall", "f1")
-    by_class = {f"{measure}_{label}" for measure in measures for label in labels}
-    overall = ((name, _number(value)) for name, value in figures.items() if name not in by_class)
+    overall = ((name, _number(value)) for name, value in evaluate.overall(figures, labels).items())
     made = [Table("Figures on the held-out examples", ("", "value"), tuple(overall))]
     if labels:
+        measures = evaluate.MEASURES
         rows = ((label, *(_number(figures[f"{measure}_{label}"]) for measure in measures)) for label in labels)
         made.append(Table("By class", ("class", *measures), tuple(rows)))
     if slices:
@@ -77,6 +68,31 @@ def tables(contract: Contract, costs: Mapping[str, float], slices: Mapping[str, 
         Table("Cost of the export, in this process", ("", "value"), tuple((n, _number(v)) for n, v in costs.items()))
     )
     return [*made, Table("Lineage", ("", "value"), tuple(contract.lineage.items()))]
+
+
+def verdict(found: Verdict) -> list[Table]:
+    """What the gate said: its checks, the champion on the same examples, the drift of the training data."""
+    warned = (("warning", warning, "") for warning in found.warnings)
+    checks = ((check.name, check.reason, "passed" if check.passed else "refused") for check in found.checks)
+    made = [Table("Gate", ("check", "found", "verdict"), (*checks, *warned))] if found.checks or found.warnings else []
+    if champion := found.champion:
+        made.append(side_by_side(f"Beside the champion, version {champion.version}", champion.figures, found.figures))
+        drift = ((name, _number(each.psi), _number(each.jensen_shannon)) for name, each in champion.drift.items())
+        header = ("feature", "PSI", "Jensen–Shannon distance")
+        made.append(Table("Drift of the training data from the champion's reference", header, tuple(drift)))
+    return made
+
+
+def side_by_side(
+    caption: str,
+    first: Mapping[str, float],
+    second: Mapping[str, float],
+    names: tuple[str, str] = ("champion", "candidate"),
+) -> Table:
+    """The figures that both have, and how much higher those of the second are."""
+    common = [(name, first[name], second[name]) for name in first if name in second]
+    rows = ((name, _number(one), _number(other), f"{other - one:+.4f}") for name, one, other in common)
+    return Table(caption, ("", *names, "difference"), tuple(rows))
 
 
 def write(directory: Path, contract: Contract, shown: Iterable[Picture], listed: Iterable[Table]) -> None:

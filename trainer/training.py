@@ -1,17 +1,25 @@
 """A training run: wires the steps, from recipe to published model."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serving.contract import Contract, InputSpec, Postprocessing
-from serving.preprocessing import build
+from serving.preprocessing import Pipeline, build
+from serving.reference import of_columns, of_images
 from trainer import (
+    challenge,
     cost,
     data,
     evaluate,
     export,
     fit,
+    gate,
     lineage,
     network,
     progress,
@@ -21,6 +29,9 @@ from trainer import (
     tracking,
 )
 from trainer.checkpoint import Checkpoint
+from trainer.data import Dataset
+from trainer.errors import Refusal
+from trainer.gate import Verdict
 from trainer.recipe import Recipe
 from trainer.store import ModelStore
 
@@ -28,13 +39,39 @@ _VERIFIED = 32  # held-out examples that the export is tried on
 _log = logging.getLogger(__package__)
 
 
-def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -> tuple[Path, Mapping[str, float]]:
-    """Trains and publishes to `store`, recorded in MLflow at `uri`; the version's path, and its figures by name."""
+@dataclass(frozen=True)
+class Examples:
+    """The data of a recipe, split and preprocessed."""
+
+    dataset: Dataset
+    """All of them."""
+    training: Dataset
+    heldout: Dataset
+    watched: Dataset
+    """Those that decide when training stops: the held-out ones where nothing does."""
+    pipeline: Pipeline
+    inputs: NDArray[np.float32]
+    heldout_inputs: NDArray[np.float32]
+    watched_inputs: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return self.inputs.shape[1:]
+
+    @property
+    def known(self) -> NDArray[np.uint64]:
+        """Fingerprints of those that have a part in the model: all but the held-out ones."""
+        parts = [self.training] if self.watched is self.heldout else [self.training, self.watched]
+        return np.concatenate([part.fingerprints for part in parts])
+
+
+def prepare(recipe: Recipe) -> Examples:
+    """The examples that `recipe` asks for."""
     dataset = data.load(recipe)
-    labels, tabular = dataset.labels, bool(dataset.columns)
     training, heldout = data.split(dataset, recipe.data.holdout, recipe.seed)
     _log.info("%s: %d to train on, %d held out", dataset.source, len(training.targets), len(heldout.targets))
-    if labels:
+    if dataset.labels:
         _log.info("classes: %s", dataset.balance)
     watched = heldout
     if recipe.fit.patience is not None:
@@ -42,59 +79,106 @@ def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -
     pipeline = build(recipe.preprocessing)
     inputs, watched_inputs = (data.tensors(pipeline, part) for part in (training, watched))
     heldout_inputs = watched_inputs if watched is heldout else data.tensors(pipeline, heldout)
-    shape = inputs.shape[1:]
+    return Examples(dataset, training, heldout, watched, pipeline, inputs, heldout_inputs, watched_inputs)
+
+
+def learn(
+    recipe: Recipe, examples: Examples, checkpoint: Checkpoint, on_epoch: Sequence[fit.OnEpoch]
+) -> tuple[Any, NDArray[np.float32], dict[str, float]]:
+    """Builds and fits the network: the Keras model, its outputs for the held-out examples, and their figures."""
+    labels, shape = examples.dataset.labels, examples.shape
+    # Not before: MLflow draws on Python's random numbers too.
+    fit.make_repeatable(recipe.seed)
+    model = network.build(recipe, shape, len(labels) or 1)
+    if examples.dataset.columns:
+        model = network.scaled(model, examples.inputs, None if labels else examples.training.targets)
+    trained = network.augmented(model, recipe.augmentation, shape)
+    with progress.epochs(recipe.fit.epochs) as show:
+        sets = (examples.inputs, examples.training.targets), (examples.watched_inputs, examples.watched.targets)
+        fit.fit(trained, recipe, *sets, on_epoch=(show, *on_epoch), checkpoint=checkpoint)
+    outputs = model.predict(examples.heldout_inputs, verbose=0)
+    return model, outputs, evaluate.quality(outputs, examples.heldout.targets, labels)
+
+
+def train(
+    recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool
+) -> tuple[Path, Mapping[str, float], Verdict]:
+    """Trains and publishes to `store`, recorded in MLflow at `uri`; the version's path, its figures, the verdict.
+
+    Refusal if the gate does not let it pass: it is recorded, then, and not published.
+    """
+    examples = prepare(recipe)
+    dataset, heldout = examples.dataset, examples.heldout
+    corruptions = robustness.CORRUPTIONS if examples.pipeline.accepts_images else ()
+    gate.check_names(recipe.gate, (*evaluate.names(dataset.labels), *cost.NAMES, *map(_corrupted, corruptions)))
     origin = lineage.trace(recipe, dataset)
     checkpoint = Checkpoint(store.directory, recipe.digest + origin["data_hash"], resume=resume)
     epochs: list[tuple[int, Mapping[str, float]]] = []
+    verdicts: list[Verdict] = []
 
     with tracking.Run(uri, recipe, origin) as run:
-        # Not before: MLflow draws on Python's random numbers too.
-        fit.make_repeatable(recipe.seed)
-        model = network.build(recipe, shape, len(labels) or 1)
-        if tabular:
-            model = network.scaled(model, inputs, None if labels else training.targets)
-        trained = network.augmented(model, recipe.augmentation, shape)
-        with progress.epochs(recipe.fit.epochs) as show:
-            examples = (inputs, training.targets), (watched_inputs, watched.targets)
-            calls = (show, run.epoch, lambda *epoch: epochs.append(epoch))
-            fit.fit(trained, recipe, *examples, on_epoch=calls, checkpoint=checkpoint)
-
-        outputs = model.predict(heldout_inputs, verbose=0)
-        figures = (
-            evaluate.figures(outputs, heldout.targets, labels)
-            if labels
-            else evaluate.errors(outputs[:, 0], heldout.targets)
-        )
-        run.result(model, heldout_inputs[:_VERIFIED], figures)
-        seen = evaluate.columns(heldout_inputs, dataset.columns) if tabular else evaluate.images(heldout_inputs)
-        contract = Contract(
-            name=recipe.name,
-            input=InputSpec(name="features" if tabular else "image", dtype="float32", shape=shape),
-            preprocessing=recipe.preprocessing,
-            golden=() if tabular else samples.golden(pipeline, heldout, recipe.seed),
-            postprocessing=Postprocessing(
-                task=recipe.task, output="probabilities" if labels else "value", labels=labels
-            ),
-            reference=evaluate.reference(seen, outputs, labels),
-            evaluation=figures,
-            lineage={"run_id": run.id, **origin},
-        )
+        champion = challenge.prepare(uri, recipe, examples.training, heldout)
+        model, outputs, figures = learn(recipe, examples, checkpoint, (run.epoch, lambda *epoch: epochs.append(epoch)))
+        tried = examples.heldout_inputs[:_VERIFIED]
+        run.trained_on(examples.known)
+        run.result(model, tried, figures)
+        contract = _contract(recipe, examples, outputs, figures, {"run_id": run.id, **origin})
         slices = robustness.slices(lambda tensors: model.predict(tensors, verbose=0), contract, heldout, recipe.seed)
         pictures = report.pictures_of(outputs, heldout, contract.preprocessing, epochs)
-        costs: dict[str, float] = {}
+        corrupted = {_corrupted(name): found.accuracy for name, found in slices.items()}
 
         def write(directory: Path) -> None:
-            tried = heldout_inputs[:_VERIFIED]
             export.write(directory, model, contract)
-            if not tabular:
+            if not dataset.columns:
                 samples.write(directory / "assets.extra" / "samples", heldout)
             export.verify(directory, model, tried)
-            costs.update(cost.measure(directory, contract.signature, contract.input, tried))
-            report.write(directory / report.DIRECTORY, contract, pictures, report.tables(contract, costs, slices))
+            costs = cost.measure(directory, contract.signature, contract.input, tried)
+            beside = champion.judge(outputs) if champion.judge else None
+            measured = {**figures, **costs, **corrupted}
+            verdict = gate.judge(recipe.name, recipe.gate, measured, beside, champion.warnings)
+            verdicts.append(verdict)
+            written = directory / report.DIRECTORY
+            report.write(
+                written, contract, pictures, [*report.verdict(verdict), *report.tables(contract, costs, slices)]
+            )
+            (written / "verdict.json").write_text(verdict.model_dump_json(indent=2), "utf-8")
+            text = contract.model_dump_json(indent=2)
+            run.judged(directory, written, text, {**costs, **corrupted}, passed=verdict.passed)
+            if not verdict.passed:
+                raise Refusal(verdict.reasons, verdict.model_dump_json(indent=2))
 
-        published = store.publish(write)
-        run.published(published, contract.model_dump_json(indent=2))
-        corrupted = {f"accuracy_under_{name}": found.accuracy for name, found in slices.items()}
-        run.reported(published / report.DIRECTORY, {**costs, **corrupted})
+        try:
+            published = store.publish(write)
+        except Refusal:
+            # It is trained to its end: to resume would give the same again.
+            checkpoint.remove()
+            raise
+        run.published(published, evaluate.overall(figures, dataset.labels), promote=recipe.gate.promote)
     checkpoint.remove()
-    return published, figures
+    return published, figures, verdicts[-1]
+
+
+def _contract(
+    recipe: Recipe,
+    examples: Examples,
+    outputs: NDArray[np.float32],
+    figures: Mapping[str, float],
+    origin: Mapping[str, str],
+) -> Contract:
+    """What the model says of itself."""
+    labels, columns, inputs = examples.dataset.labels, examples.dataset.columns, examples.heldout_inputs
+    return Contract(
+        name=recipe.name,
+        input=InputSpec(name="features" if columns else "image", dtype="float32", shape=examples.shape),
+        preprocessing=recipe.preprocessing,
+        golden=() if columns else samples.golden(examples.pipeline, examples.heldout, recipe.seed),
+        postprocessing=Postprocessing(task=recipe.task, output="probabilities" if labels else "value", labels=labels),
+        reference=evaluate.reference(of_columns(inputs, columns) if columns else of_images(inputs), outputs, labels),
+        evaluation=figures,
+        lineage=origin,
+    )
+
+
+def _corrupted(name: str) -> str:
+    """The name of the figure on images with a corruption."""
+    return f"accuracy_under_{name}"

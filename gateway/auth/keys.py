@@ -19,6 +19,7 @@ from gateway.auth.principal import Principal
 from gateway.errors import Unauthenticated
 from gateway.guard_settings import Scope
 from gateway.watched_files import Stamp, stamp
+from serving.validation import problems
 
 _PREFIX = "tg"
 _PARTS = 3
@@ -63,8 +64,7 @@ class KeysFile(BaseModel):
         except OSError as error:
             raise KeysFileError(f"keys file {path}: {error.strerror}") from error
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise KeysFileError(f"keys file {path}: {problems}") from error
+            raise KeysFileError(f"keys file {path}: {problems(error)}") from error
 
     def save(self, path: Path) -> None:
         """Replaces the file at `path` atomically."""

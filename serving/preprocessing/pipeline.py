@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from serving.preprocessing import decode, ink, pixels, tensor
 from serving.preprocessing.errors import InputError, StepError
+from serving.validation import problems
 
 # A step takes what the one before it made; its keyword arguments are the parameters that a contract may set.
 STEPS: Mapping[str, Callable[..., NDArray[Any]]] = {
@@ -81,8 +82,7 @@ def build(steps: Iterable[Step]) -> Pipeline:
         try:
             parameters = _parameters(step.name).model_validate(dict(step.parameters))
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise StepError(f"step {place} ({step.name}): {problems}") from error
+            raise StepError(f"step {place} ({step.name}): {problems(error)}") from error
         bound.append((step.name, functools.partial(STEPS[step.name], **dict(parameters))))
     return Pipeline(bound)
 

@@ -67,7 +67,7 @@ def fill(folder: Path, count: int, seed: int) -> None:
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     """The trainer as a process, at work in `directory`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "trainer", *arguments],
+        [sys.executable, "-m", "trainer", "train", *arguments],
         cwd=directory,
         env=environment() | {"MLFLOW_TRACKING_URI": ""},
         stdout=subprocess.PIPE,

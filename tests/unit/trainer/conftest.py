@@ -1,7 +1,12 @@
+import contextlib
+import os
+
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from serving.preprocessing import Step
+from trainer import quiet
 from trainer.data import Dataset
 from trainer.recipe import Recipe
 
@@ -38,3 +43,21 @@ def recipe():
         return Recipe(**{"name": "bars", "preprocessing": STEPS} | settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """The URI of an empty local MLflow store, for all tests: each has models and experiments of its own."""
+    quiet.configure(os.environ)
+    directory = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{directory / 'mlflow.db'}"
+    with contextlib.chdir(directory):
+        # Artifacts are kept in the directory that is current when a store is opened first.
+        MlflowClient(uri).search_experiments()
+    return uri
+
+
+@pytest.fixture
+def client(store):
+    """A client of the store."""
+    return MlflowClient(store)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from serving.reference import of_columns, of_images
 from trainer import evaluate
 
 # Four images, three of them right; class c is never predicted.
@@ -65,18 +66,13 @@ def test_the_reference_counts_every_instance():
     """Each distribution has every held-out instance in it once; inputs are spread evenly over their bins."""
     tensors = np.random.default_rng(0).random((1000, 28, 28), np.float32)
     probabilities = np.tile(PROBABILITIES, (250, 1))
-    reference = evaluate.reference(evaluate.images(tensors), probabilities, "abc")
+    reference = evaluate.reference(of_images(tensors), probabilities, "abc")
     assert reference.instances == 1000
     assert reference.predictions == {"a": 500, "b": 500, "c": 0}
     assert set(reference.inputs) == {"mean_intensity", "ink_share"}
     assert all(sum(histogram.counts) == 1000 for histogram in reference.inputs.values())
     assert reference.inputs["mean_intensity"].counts == (100,) * 10
     assert reference.confidence.counts == (0, 0, 0, 0, 0, 250, 500, 0, 250, 0)
-
-
-def test_inputs_that_are_all_alike_have_one_bin():
-    """A feature without spread still is a histogram."""
-    assert evaluate.images(np.ones((4, 28, 28), np.float32))["ink_share"].counts == (4,)
 
 
 def test_errors_are_in_the_unit_of_the_target():
@@ -93,6 +89,6 @@ def test_errors_are_in_the_unit_of_the_target():
 def test_a_regression_has_a_reference_of_its_columns():
     """Of a table each column is counted under its name; without classes there is neither label nor confidence."""
     rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    reference = evaluate.reference(evaluate.columns(rows, ["x", "y"]), np.ones((20, 1)), ())
+    reference = evaluate.reference(of_columns(rows, ["x", "y"]), np.ones((20, 1)), ())
     assert {name: sum(histogram.counts) for name, histogram in reference.inputs.items()} == {"x": 20, "y": 20}
     assert (reference.instances, reference.predictions, reference.confidence) == (20, {}, None)

@@ -25,18 +25,30 @@ def run(*arguments):
 
 def test_help_is_quick():
     """--help explains the settings without loading TensorFlow."""
-    result = run("--help")
+    result = run("train", "--help")
     assert result.returncode == 0, result.stderr
     assert "Passes over the training examples" in result.stdout
+
+
+def test_the_commands_are_explained():
+    """Each command has a line, and help of its own."""
+    result = run("--help")
+    assert result.returncode == 0, result.stderr
+    for command in ("train", "promote", "rollback", "list", "compare", "reproduce", "sync"):
+        assert f"\n    {command}" in result.stdout
+    assert "VERSION" in run("promote", "--help").stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--fit.epochs", "0"], "recipe: fit.epochs: "),
-        (["--nosuch", "1"], "unrecognized arguments: --nosuch"),
-        (["--recipe", "/no/such/file"], "/no/such/file cannot be read"),
-        (["--model_base_path", "/dev/null"], "cannot publish to /dev/null/digits: Not a directory"),
+        (["train", "--fit.epochs", "0"], "recipe: fit.epochs: "),
+        (["train", "--nosuch", "1"], "unrecognized arguments: --nosuch"),
+        (["train", "--recipe", "/no/such/file"], "/no/such/file cannot be read"),
+        (["train", "--model_base_path", "/dev/null"], "cannot publish to /dev/null/digits: Not a directory"),
+        ([], "the following arguments are required: COMMAND"),
+        (["compare", "1"], "the following arguments are required: B"),
+        (["deploy"], "argument COMMAND: invalid choice: 'deploy'"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_status(arguments, message):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import TrainingError
-from trainer.recipe import parse
+from trainer.recipe import parse, restored
 
 SMALL = """
 name: small
@@ -26,7 +26,7 @@ def written(tmp_path):
 
 def test_the_default_recipe_is_the_digits():
     """Without arguments the digits are trained, and published under var/models."""
-    recipe, base, _ = parse([])
+    recipe, base, *_ = parse([])
     assert (recipe.name, recipe.labels, recipe.network.dropout, recipe.fit.batch_size) == (
         "digits",
         tuple("0123456789"),
@@ -40,7 +40,7 @@ def test_the_command_line_overrides_the_file(written):
     """A setting given on the command line wins, however deep; what it leaves out stays the file's."""
     path = written(SMALL + "fit: {epochs: 9, batch_size: 16}")
     arguments = ["--recipe", path, "--model_base_path", "/store", "--seed", "3", "--fit.epochs", "5"]
-    recipe, base, _ = parse([*arguments, "--network.hidden", "64,32"])
+    recipe, base, *_ = parse([*arguments, "--network.hidden", "64,32"])
     assert (recipe.name, recipe.seed, recipe.network.hidden, base) == ("small", 3, (64, 32), Path("/store"))
     assert (recipe.fit.epochs, recipe.fit.batch_size) == (5, 16)
 
@@ -76,6 +76,8 @@ def test_the_environment_changes_nothing(written, monkeypatch):
         ("name: d\ndata: {source: diabetes}", "the diabetes data are for `task: regression`"),
         ("name: d\ntask: regression\ndata: {source: diabetes}\nfit: {class_weights: balanced}", "`fit.class_weights`"),
         (SMALL + "network: {build: dense}", "network.build: "),
+        (SMALL + "gate: {floor: {accuracy: 1}}", "gate.floor: no such setting"),
+        (SMALL + "gate: {max_size_mb: 0}", "gate.max_size_mb: Input should be greater than 0"),
         ("just text", "expected settings by name"),
         ("name: [", "cannot be read"),
     ],
@@ -107,3 +109,19 @@ def test_the_digest_tells_recipes_apart(written):
     path = written(SMALL)
     first, same, other = (parse(["--recipe", path, "--seed", seed])[0].digest for seed in ("1", "1", "2"))
     assert first == same != other
+
+
+def test_floors_on_the_command_line(written):
+    """A floor is given by name, and replaces the file's of that name."""
+    recipe, *_, verdict = parse(["--recipe", written(SMALL), "--gate.floors", "accuracy=0.9", "--verdict", "v.json"])
+    assert (recipe.gate.floors, verdict) == ({"accuracy": 0.9}, Path("v.json"))
+
+
+def test_a_recorded_recipe_is_restored(written):
+    """What a run records as JSON gives the same recipe again; what this trainer does not know is said."""
+    recipe, *_ = parse(["--recipe", written(SMALL), "--gate.floors", "accuracy=0.9"])
+    assert restored(recipe.model_dump_json()) == recipe
+    with pytest.raises(TrainingError, match=r"the recorded recipe cannot be used: fit\.speed: no such setting"):
+        restored('{"name": "m", "data": {"source": "diabetes"}, "task": "regression", "fit": {"speed": 1}}')
+    with pytest.raises(TrainingError, match="the recorded recipe cannot be used: Expecting value"):
+        restored("")

@@ -6,9 +6,12 @@ import pytest
 
 from serving.contract import Contract, InputSpec, Postprocessing
 from trainer import report
+from trainer.comparison import mcnemar
 from trainer.data import Dataset
 from trainer.evaluate import errors, figures
+from trainer.gate import Champion, Drift, judge
 from trainer.pictures import Picture
+from trainer.recipe import Gate
 from trainer.robustness import Slice
 
 LABELS = ("<script>alert(1)</script>", "b & c")
@@ -134,3 +137,26 @@ def test_pictures_of_values():
     rows = Dataset(np.ones((3, 2), np.float32), np.array([1, 2, 3], np.float32), "rows", columns=("x", "y"))
     made = report.pictures_of(np.ones((3, 1), np.float32), rows, (), EPOCHS)
     assert names(made) == ["learning_curves", "predicted_values", "residuals"]
+
+
+def test_the_gate_is_in_the_report():
+    """Its checks and warnings, the champion's figures beside the candidate's, and the drift."""
+    champion = Champion(
+        version="3",
+        store_version="7",
+        run_id="r",
+        figures={"accuracy": 0.5, "gone": 1.0},
+        test=mcnemar(np.array([True, False]), np.array([True, True])),
+        drift={"ink_share": Drift(psi=0.3, jensen_shannon=0.1)},
+        seen=0,
+    )
+    settings = Gate(floors={"accuracy": 0.9})
+    checks, beside, drift = report.verdict(judge("m", settings, {"accuracy": 0.75}, champion))
+    assert [(row[0], row[2]) for row in checks.rows] == [
+        ("accuracy", "refused"),
+        ("champion", "passed"),
+        ("warning", ""),
+    ]
+    assert beside.rows == (("accuracy", "0.5000", "0.7500", "+0.2500"),)
+    assert drift.rows == (("ink_share", "0.3000", "0.1000"),)
+    assert report.verdict(judge("m", Gate(), {}, None)) == []

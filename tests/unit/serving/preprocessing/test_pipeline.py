@@ -30,7 +30,7 @@ def test_without_decode() -> None:
         ([Step(name="polish")], "no step is called 'polish'"),
         ([Step(name="grayscale")], "comes first"),
         ([Step(name="decode"), Step(name="decode")], "comes first"),
-        ([Step(name="decode", parameters={"max_pixel": 1})], "max_pixel: Extra inputs"),
+        ([Step(name="decode", parameters={"max_pixel": 1})], "max_pixel: no such setting"),
         ([Step(name="decode"), Step(name="resize", parameters={"height": 0, "width": 1})], "height"),
         ([Step(name="decode"), Step(name="resize", parameters={"height": 1})], "width: Field required"),
         ([Step(name="decode"), Step(name="layout", parameters={"order": "WH"})], "order"),

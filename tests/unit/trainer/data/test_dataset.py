@@ -78,3 +78,17 @@ def test_a_tables_rows_are_its_tensors():
     rows = np.arange(6, dtype=np.float32).reshape(3, 2)
     dataset = Dataset(rows, np.zeros(3, np.int64), "t", ("a", "b"), columns=("x", "y"))
     assert data.tensors(build([]), dataset) is rows
+
+
+def test_an_example_is_known_again_in_other_data(bars, tmp_path):
+    """A fingerprint is of the input alone: of pixels, of rows, or of a file's bytes, whatever its name or its class."""
+    part = bars.part([7, 3])
+    assert part.fingerprints.tolist() == bars.fingerprints[[7, 3]].tolist()
+    assert len(set(bars.fingerprints.tolist())) == 60
+    other = dataclasses.replace(part, targets=1 - part.targets)
+    assert other.fingerprints.tolist() == part.fingerprints.tolist()
+    paths = np.array([tmp_path / name for name in ("a", "b", "c")], object)
+    for path, content in zip(paths, (b"1", b"2", b"1"), strict=True):
+        path.write_bytes(content)
+    first, second, third = Dataset(paths, np.arange(3), "files").fingerprints
+    assert first == third != second

@@ -1,0 +1,76 @@
+"""The distributions that drift is measured against: how they are counted, and how far two of them are apart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.contract import Histogram
+
+BINS = 10
+_INK = 0.5
+# The least share of a bin: an empty one would be infinitely far from any other.
+_LEAST = 1e-4
+
+
+def of_images(tensors: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Features, (n,) each, of images as tensors (n, …) from 0 to 1: brightness, and how much of them is bright."""
+    rows = tensors.reshape(len(tensors), -1)
+    return {
+        "mean_intensity": rows.mean(axis=1, dtype=np.float64),
+        "ink_share": (rows > _INK).mean(axis=1, dtype=np.float64),
+    }
+
+
+def of_columns(rows: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Features, (n,) each, of a table's rows (n, columns): its columns by name."""
+    return {name: column.astype(np.float64) for name, column in zip(names, rows.T, strict=True)}
+
+
+def by_quantiles(values: NDArray[Any]) -> Histogram:
+    """Values, (n,), in bins that hold about the same number each: there, drift shows best."""
+    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, BINS + 1)))
+    return histogram(*np.histogram(values, bins=edges if edges.size > 1 else 1))
+
+
+def histogram(counts: NDArray[Any], edges: NDArray[Any]) -> Histogram:
+    """What `numpy.histogram` gives, as the contract holds it."""
+    return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
+
+
+def counted(values: NDArray[Any], reference: Histogram) -> NDArray[np.int64]:
+    """How many of `values`, (n,), fall into each bin of `reference`; the outermost bins are open-ended."""
+    bins = np.searchsorted(reference.edges[1:-1], values, side="right")
+    return np.bincount(bins, minlength=len(reference.counts))
+
+
+def psi(expected: Sequence[int] | NDArray[Any], actual: Sequence[int] | NDArray[Any]) -> float:
+    """The population stability index of two counts of the same bins, 0 where they agree.
+
+    By custom below 0.1 nothing has changed, above 0.25 much has. An empty bin counts as a share of 0.0001.
+    """
+    first, second = (np.maximum(_shares(counts), _LEAST) for counts in (expected, actual))
+    return float(((second - first) * np.log(second / first)).sum())
+
+
+def jensen_shannon(expected: Sequence[int] | NDArray[Any], actual: Sequence[int] | NDArray[Any]) -> float:
+    """The Jensen–Shannon distance of two counts of the same bins: 0 where they agree, 1 where they share no bin."""
+    first, second = _shares(expected), _shares(actual)
+    middle = (first + second) / 2
+    divergence = (_entropy(middle) - (_entropy(first) + _entropy(second)) / 2) / np.log(2)
+    # Rounding may put it a little outside.
+    return float(np.sqrt(np.clip(divergence, 0, 1)))
+
+
+def _shares(counts: Sequence[int] | NDArray[Any]) -> NDArray[np.float64]:
+    array = np.asarray(counts, np.float64)
+    if array.sum() == 0:
+        raise ValueError("expected at least one value to compare distributions")
+    shares: NDArray[np.float64] = array / array.sum()
+    return shares
+
+
+def _entropy(shares: NDArray[np.float64]) -> float:
+    present = shares[shares > 0]
+    return float(-(present * np.log(present)).sum())
