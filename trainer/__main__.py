@@ -40,7 +40,7 @@ def _train(recipe: Recipe, store: ModelStore, *, resume: bool) -> None:
 
     published, figures = train(recipe, store, os.environ.get("MLFLOW_TRACKING_URI"), resume=resume)
     name, figure = next(iter(figures.items()))
-    print(f"{published} {name} {figure:.4f}")
+    print(f"{published.location} {name} {figure:.4f}")
 
 
 if __name__ == "__main__":

@@ -108,6 +108,14 @@ class Fit(_Part):
     """Share of the training examples that only decide when to stop; with patience alone."""
 
 
+class Publish(_Part):
+    """What becomes of older versions when a new one is published."""
+
+    keep: Annotated[int, Field(ge=1)] | None = None
+    """How many of the newest versions stay in the model store; those that a roll-out plan names stay besides. By
+    default all do."""
+
+
 class Recipe(BaseSettings):
     """One training run. Two runs of one recipe on one machine give the same model."""
 
@@ -129,6 +137,7 @@ class Recipe(BaseSettings):
     network: Network = Network()
     augmentation: Augmentation = Augmentation()
     fit: Fit = Fit()
+    publish: Publish = Publish()
 
     @field_validator("preprocessing")
     @classmethod
@@ -181,7 +190,7 @@ class _Parser(argparse.ArgumentParser):
         raise TrainingError(message)
 
 
-def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool]:
+def parse(arguments: Sequence[str]) -> tuple[Recipe, str, bool]:
     """The recipe that the command line asks for, the directory of the model store to publish to, and whether to resume.
 
     TrainingError says what is wrong with the command line, the file or a setting.
@@ -195,10 +204,10 @@ def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool]:
     parser.add_argument("--recipe", type=Path, default=DEFAULT, metavar="FILE", help="YAML file (default: %(default)s)")
     parser.add_argument(
         "--model_base_path",
-        type=Path,
-        default=Path("var/models"),
-        metavar="DIR",
-        help="the model store: models go to DIR/<name>/<version> (default: %(default)s)",
+        default="var/models",
+        metavar="BASE",
+        help="the model store, a directory or file://, gs:// or s3://: models go to BASE/<name>/<version> (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--resume",

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ from mlflow.models import infer_signature
 from numpy.typing import NDArray
 
 from trainer.recipe import Recipe
+from trainer.store import Published
 
 _LOCAL = Path("var/mlflow")
 _log = logging.getLogger(__package__)
@@ -52,16 +53,19 @@ class Run:
                 name="model",
                 signature=infer_signature(tensors, model.predict(tensors, verbose=0)),
                 # Given, because MLflow would otherwise load the model in a process of its own to find out.
-                pip_requirements=[f"{library}=={version(library)}" for library in ("tensorflow", "keras", "numpy")],
+                pip_requirements=[
+                    f"{library}=={metadata.version(library)}" for library in ("tensorflow", "keras", "numpy")
+                ],
             )
 
         self._attempt(record)
 
-    def published(self, path: Path, contract: str) -> None:
+    def published(self, version: Published, contract: str) -> None:
         """Records where the model went, and the contract (JSON) that it carries."""
 
         def record() -> None:
-            mlflow.set_tags({"model_store.path": str(path.resolve()), "model_store.version": path.name})
+            location = version.location if "://" in version.location else str(Path(version.location).resolve())
+            mlflow.set_tags({"model_store.path": location, "model_store.version": str(version.number)})
             mlflow.log_text(contract, "contract.json")
 
         self._attempt(record)

@@ -22,14 +22,14 @@ from trainer import (
 )
 from trainer.checkpoint import Checkpoint
 from trainer.recipe import Recipe
-from trainer.store import ModelStore
+from trainer.store import ModelStore, Published
 
 _VERIFIED = 32  # held-out examples that the export is tried on
 _log = logging.getLogger(__package__)
 
 
-def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -> tuple[Path, Mapping[str, float]]:
-    """Trains and publishes to `store`, recorded in MLflow at `uri`; the version's path, and its figures by name."""
+def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -> tuple[Published, Mapping[str, float]]:
+    """Trains and publishes to `store`, recorded in MLflow at `uri`; the version, and its figures by name."""
     dataset = data.load(recipe)
     labels, tabular = dataset.labels, bool(dataset.columns)
     training, heldout = data.split(dataset, recipe.data.holdout, recipe.seed)
@@ -44,7 +44,7 @@ def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -
     heldout_inputs = watched_inputs if watched is heldout else data.tensors(pipeline, heldout)
     shape = inputs.shape[1:]
     origin = lineage.trace(recipe, dataset)
-    checkpoint = Checkpoint(store.directory, recipe.digest + origin["data_hash"], resume=resume)
+    checkpoint = Checkpoint(store.scratch, recipe.digest + origin["data_hash"], resume=resume)
     epochs: list[tuple[int, Mapping[str, float]]] = []
 
     with tracking.Run(uri, recipe, origin) as run:
@@ -81,6 +81,7 @@ def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -
         )
         slices = robustness.slices(lambda tensors: model.predict(tensors, verbose=0), contract, heldout, recipe.seed)
         pictures = report.pictures_of(outputs, heldout, contract.preprocessing, epochs)
+        corrupted = {f"accuracy_under_{name}": found.accuracy for name, found in slices.items()}
         costs: dict[str, float] = {}
 
         def write(directory: Path) -> None:
@@ -91,10 +92,11 @@ def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -
             export.verify(directory, model, tried)
             costs.update(cost.measure(directory, contract.signature, contract.input, tried))
             report.write(directory / report.DIRECTORY, contract, pictures, report.tables(contract, costs, slices))
+            # While the files are on this machine.
+            run.reported(directory / report.DIRECTORY, {**costs, **corrupted})
 
         published = store.publish(write)
         run.published(published, contract.model_dump_json(indent=2))
-        corrupted = {f"accuracy_under_{name}": found.accuracy for name, found in slices.items()}
-        run.reported(published / report.DIRECTORY, {**costs, **corrupted})
+        store.prune(recipe.publish.keep)
     checkpoint.remove()
     return published, figures
