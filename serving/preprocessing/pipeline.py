@@ -79,12 +79,16 @@ def build(steps: Iterable[Step]) -> Pipeline:
         if (step.name == DECODE) != (place == 0):
             raise StepError(f"step {place}: `{DECODE}` comes first, and only there")
         try:
-            parameters = _parameters(step.name).model_validate(dict(step.parameters))
+            bound.append((step.name, functools.partial(STEPS[step.name], **parameters(step))))
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise StepError(f"step {place} ({step.name}): {problems}") from error
-        bound.append((step.name, functools.partial(STEPS[step.name], **dict(parameters))))
     return Pipeline(bound)
+
+
+def parameters(step: Step) -> dict[str, Any]:
+    """All parameters of a step that there is, with the defaults of those that it leaves out."""
+    return dict(_parameters(step.name).model_validate(dict(step.parameters)))
 
 
 def schema(name: str) -> dict[str, Any]:
