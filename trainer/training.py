@@ -86,7 +86,7 @@ def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -
 
         def write(directory: Path) -> None:
             tried = heldout_inputs[:_VERIFIED]
-            export.write(directory, model, contract)
+            export.write(directory, model, contract, tried)
             if not tabular:
                 samples.write(directory / "assets.extra" / "samples", heldout)
             export.verify(directory, model, tried)

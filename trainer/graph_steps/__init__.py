@@ -5,6 +5,6 @@ except that `flatten_background` may be off by one level, where a fitted surface
 differ: see `decode`.
 """
 
-from trainer.graph_steps.pipeline import NoCounterpartError, build
+from trainer.graph_steps.pipeline import BYTES_INPUT, BYTES_SIGNATURE, NoCounterpartError, build, replay_golden
 
-__all__ = ["NoCounterpartError", "build"]
+__all__ = ["BYTES_INPUT", "BYTES_SIGNATURE", "NoCounterpartError", "build", "replay_golden"]

@@ -138,7 +138,9 @@ def _number(encoded: Any, place: int, kind: Any, *, little: bool = True) -> Any:
 
 def _within(size: list[Any], max_pixels: int, decoded: Callable[[], Any]) -> Any:
     first, second = size
-    return _checked(first * second <= max_pixels, ["an image of", *size, f"pixels; expected {max_pixels} at most"], decoded)
+    return _checked(
+        first * second <= max_pixels, ["an image of", *size, f"pixels; expected {max_pixels} at most"], decoded
+    )
 
 
 def _checked(holds: Any, text: list[Any], make: Callable[[], Any]) -> Any:

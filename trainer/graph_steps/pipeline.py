@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from serving.contract import Contract, ContractError
 from serving.preprocessing import Step
 from serving.preprocessing.pipeline import parameters
 from trainer.graph_steps import decode, ink, pixels, tensor
 
+# The signature that takes encoded images, and its input.
+BYTES_SIGNATURE, BYTES_INPUT = "serving_bytes", "image_bytes"
 # Of the steps in serving/preprocessing, by the same names.
 STEPS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
@@ -54,8 +58,23 @@ def build(steps: Iterable[Step], shape: Sequence[int], dtype: str) -> Callable[[
             value = step(value)
         return tf.ensure_shape(value, shape)
 
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # there is nothing to convert
     def every(encoded: Any) -> Any:
         return tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec(shape, dtype))
 
-    return every
+    # There is nothing to convert.
+    converted: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert(every)
+    return converted
+
+
+def replay_golden(contract: Contract, preprocess: Callable[[Any], Any]) -> None:
+    """Runs the golden vectors through what `build` made; ContractError if a tensor differs by more than it may."""
+    in_graph = tf.function(preprocess, input_signature=[tf.TensorSpec((None,), tf.string)])
+
+    def made(encoded: bytes) -> NDArray[Any]:
+        try:
+            tensor: NDArray[Any] = in_graph(tf.constant([encoded]))[0].numpy()
+        except tf.errors.OpError as error:
+            raise ContractError(f"a golden vector cannot be preprocessed: {error.message}") from error
+        return tensor
+
+    contract.replay_golden(made)

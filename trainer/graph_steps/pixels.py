@@ -69,7 +69,7 @@ def denoise(image: Any, *, size: int, min_side: int) -> Any:
 
 
 def resize(image: Any, *, height: int, width: int, fit: str, method: str) -> Any:
-    """Resizes to `height` × `width` ("fill"), or to the largest size within it that keeps the proportions ("contain")."""
+    """Resizes to `height` × `width` ("fill"), or to the largest within that keeps the proportions ("contain")."""
     sides = tf.shape(image)[:2]
     wanted = tf.constant([height, width])
     if fit == "contain":

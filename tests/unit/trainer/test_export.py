@@ -33,9 +33,9 @@ INPUTS = np.random.default_rng(0).random((6, 28, 28), np.float32)
 
 def test_the_signatures_are_those_that_the_contract_names(tmp_path, model, contract):
     """Servers and clients find the tensors under their names, with a free batch dimension."""
-    export.write(tmp_path / "1", model, contract)
+    export.write(tmp_path / "1", model, contract, INPUTS)
     signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
-    assert set(signatures) == {"serving_default", "contract"}
+    assert set(signatures) == {"serving_default", "serving_bytes", "contract"}
     described = {
         name: (signature.structured_input_signature[1], signature.structured_outputs)
         for name, signature in signatures.items()
@@ -43,6 +43,10 @@ def test_the_signatures_are_those_that_the_contract_names(tmp_path, model, contr
     assert described == {
         "serving_default": (
             {"image": tf.TensorSpec((None, 28, 28), tf.float32, "image")},
+            {"probabilities": tf.TensorSpec((None, 3), tf.float32, "probabilities")},
+        ),
+        "serving_bytes": (
+            {"image_bytes": tf.TensorSpec((None,), tf.string, "image_bytes")},
             {"probabilities": tf.TensorSpec((None, 3), tf.float32, "probabilities")},
         ),
         "contract": (
@@ -54,7 +58,7 @@ def test_the_signatures_are_those_that_the_contract_names(tmp_path, model, contr
 
 def test_the_contract_answers_each_version_that_is_asked_for(tmp_path, model, contract):
     """One answer per element: the JSON for the version that it is written in, nothing for any other."""
-    export.write(tmp_path / "1", model, contract)
+    export.write(tmp_path / "1", model, contract, INPUTS)
     ask = tf.saved_model.load(str(tmp_path / "1")).signatures["contract"]
     known, unknown, empty = ask(versions=tf.constant(["1", "2", ""]))["contract"].numpy()
     assert Contract.parse(known) == contract
@@ -64,7 +68,7 @@ def test_the_contract_answers_each_version_that_is_asked_for(tmp_path, model, co
 
 def test_the_export_computes_what_the_model_does(tmp_path, model, contract):
     """Dropout is off in the export, and its output is the model's."""
-    export.write(tmp_path / "1", model, contract)
+    export.write(tmp_path / "1", model, contract, INPUTS)
     export.verify(tmp_path / "1", model, INPUTS)
     serve = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     first, second = (serve(image=tf.constant(INPUTS))["probabilities"].numpy() for _ in range(2))
@@ -74,14 +78,14 @@ def test_the_export_computes_what_the_model_does(tmp_path, model, contract):
 
 def test_an_export_of_another_model_is_found_out(tmp_path, model, contract, recipe):
     """Outputs that are not the model's stop the publication."""
-    export.write(tmp_path / "1", network.build(recipe(network={"hidden": (4,)}), (28, 28), 3), contract)
-    with pytest.raises(TrainingError, match="output differs"):
+    export.write(tmp_path / "1", network.build(recipe(network={"hidden": (4,)}), (28, 28), 3), contract, INPUTS)
+    with pytest.raises(TrainingError, match="output differs from the model's by"):
         export.verify(tmp_path / "1", model, INPUTS)
 
 
 def test_a_contract_that_is_not_kept_is_found_out(tmp_path, model, contract):
     """So does a golden vector that the pipeline does not reproduce."""
     wrong = contract.golden[0].model_copy(update={"tensor": np.zeros((28, 28), "<f4").tobytes()})
-    export.write(tmp_path / "1", model, contract.model_copy(update={"golden": (wrong,)}))
+    export.write(tmp_path / "1", model, contract.model_copy(update={"golden": (wrong,)}), INPUTS)
     with pytest.raises(TrainingError, match="golden vector 0 differs"):
         export.verify(tmp_path / "1", model, INPUTS)

@@ -1,7 +1,6 @@
 """trainer.graph_steps against serving.preprocessing, step by step and in a row."""
 
 import functools
-import io
 
 import numpy as np
 import pytest
@@ -9,11 +8,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
 
-from serving.preprocessing import InputError, Step, build
+from serving.preprocessing import Step
 from serving.preprocessing.pipeline import STEPS, parameters
-from trainer import graph_steps, samples
 from trainer.graph_steps.pipeline import STEPS as GRAPH_STEPS
 
 PLANES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=80))
