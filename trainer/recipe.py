@@ -78,13 +78,22 @@ class Augmentation(_Part):
     """Of the size, in or out, width and height on their own."""
 
 
+class Batches(_Part):
+    """A batch size for some epochs."""
+
+    batch_size: Annotated[int, Field(ge=1)]
+    """Examples per step."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """How many; the last size stays to the end, and has no number."""
+
+
 class Fit(_Part):
     """How the loss is brought down: the cross-entropy, or a regression's squared error."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
     """Passes over the training examples, at most."""
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    """Examples per step."""
+    batch_size: Annotated[int, Field(ge=1)] | tuple[Batches, ...] = 128
+    """Examples per step; or several sizes, one after the other, as [{epochs: 5, batch_size: 32}, {batch_size: 256}]."""
     optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
     """momentum: SGD with Nesterov's; adamw: Adam with weights that decay."""
     momentum: Share = 0.9
@@ -106,6 +115,32 @@ class Fit(_Part):
     it runs to the end and keeps the last."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training examples that only decide when to stop; with patience alone."""
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _single(cls, sizes: Any) -> Any:
+        # What may be a list is one when it comes from the command line.
+        match sizes:
+            case [int() | str() as size]:
+                return size
+        return sizes
+
+    @field_validator("batch_size")
+    @classmethod
+    def _ends(cls, sizes: int | tuple[Batches, ...]) -> int | tuple[Batches, ...]:
+        if not isinstance(sizes, int) and [part.epochs is None for part in sizes] != [False] * (len(sizes) - 1) + [
+            True
+        ]:
+            raise ValueError("expected `epochs` with every size but the last, which stays to the end")
+        return sizes
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Examples per step, for each epoch."""
+        if isinstance(self.batch_size, int):
+            return (self.batch_size,) * self.epochs
+        sizes = [size for part in self.batch_size for size in [part.batch_size] * (part.epochs or self.epochs)]
+        return tuple(sizes[: self.epochs])
 
 
 class Publish(_Part):

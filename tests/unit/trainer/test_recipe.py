@@ -43,6 +43,16 @@ def test_the_command_line_overrides_the_file(written):
     assert (recipe.fit.epochs, recipe.fit.batch_size) == (5, 16)
 
 
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [("7", (7,) * 4), ('[{"epochs": 1, "batch_size": 2}, {"batch_size": 9}]', (2, 9, 9, 9))],
+)
+def test_batch_sizes_from_the_command_line(written, given, sizes):
+    """A number, or sizes in JSON."""
+    recipe, *_ = parse(["--recipe", written(SMALL), "--fit.epochs", "4", "--fit.batch_size", given])
+    assert recipe.fit.batch_sizes == sizes
+
+
 def test_the_environment_changes_nothing(written, monkeypatch):
     """An environment variable that is called like a setting is none."""
     monkeypatch.setenv("SEED", "99")
@@ -74,6 +84,13 @@ def test_the_environment_changes_nothing(written, monkeypatch):
         ("name: d\ndata: {source: diabetes}", "the diabetes data are for `task: regression`"),
         ("name: d\ntask: regression\ndata: {source: diabetes}\nfit: {class_weights: balanced}", "`fit.class_weights`"),
         (SMALL + "network: {build: dense}", "network.build: "),
+        (
+            SMALL + "fit: {batch_size: []}",
+            "fit.batch_size: Value error, expected `epochs` with every size but the last",
+        ),
+        (SMALL + "fit: {batch_size: [{batch_size: 8, epochs: 2}]}", "expected `epochs` with every size but the last"),
+        (SMALL + "fit: {batch_size: 0}", "fit.batch_size"),
+        (SMALL + "publish: {keep: 0}", "publish.keep: Input should be greater than or equal to 1"),
         ("just text", "expected settings by name"),
         ("name: [", "cannot be read"),
     ],
