@@ -22,6 +22,11 @@ _BINS = 10
 _INK = 0.5
 
 
+def quality(outputs: NDArray[Any], truth: NDArray[Any], labels: Sequence[str]) -> dict[str, float]:
+    """The `figures` of outputs (n, classes), or the `errors` of outputs (n, 1) where there are no `labels`."""
+    return figures(outputs, truth, labels) if labels else errors(outputs[:, 0], truth)
+
+
 def figures(probabilities: NDArray[Any], truth: NDArray[np.int64], labels: Sequence[str]) -> dict[str, float]:
     """Quality by name, of probabilities (n, classes) for the true classes (n,).
 

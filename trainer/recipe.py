@@ -2,7 +2,7 @@
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self
 
@@ -143,6 +143,51 @@ class Fit(_Part):
         return tuple(sizes[: self.epochs])
 
 
+class Range(_Part):
+    """Numbers from `low` to `high`, both among them; whole ones if both are."""
+
+    low: int | float
+    high: int | float
+    step: Annotated[int | float, Field(gt=0)] | None = None
+    """Between neighbours; any number by default."""
+    log: bool = False
+    """As likely to be between 1 and 10 as between 10 and 100."""
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if self.low >= self.high or (self.log and (self.low <= 0 or self.step is not None)):
+            raise ValueError("expected `low` below `high`, and with `log` above 0 and without `step`")
+        return self
+
+
+class Choices(_Part):
+    """Values to choose from."""
+
+    choices: Annotated[tuple[Any, ...], Field(min_length=2)]
+
+
+class Search(_Part):
+    """Trials of other settings, each trained on a part of the training examples and judged by the rest of them."""
+
+    space: Annotated[
+        Mapping[Annotated[str, Field(pattern=r"^(network|augmentation|fit)\.\w+$")], Range | Choices],
+        Field(min_length=1),
+    ]
+    """What is tried, by the setting's name: `fit.learning_rate: {low: 0.0005, high: 0.02, log: true}` or
+    `network.hidden: {choices: [[256], [512, 128]]}`."""
+    objective: str
+    """The figure that decides, of those in the report: accuracy, log_loss, macro_f1, rmse, …"""
+    direction: Literal["minimize", "maximize"]
+    """Which way that figure is better."""
+    trials: Annotated[int, Field(ge=1)] = 20
+    parallel: Annotated[int, Field(ge=1)] = 1
+    """Trials at a time, each in a process of its own. Another number leads to other trials."""
+    pruner: Literal["median", "none"] = "median"
+    """median: a trial ends that is worse after an epoch than half of those before it were then."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the training examples that judges; the held-out ones have no part in it."""
+
+
 class Publish(_Part):
     """What becomes of older versions when a new one is published."""
 
@@ -172,6 +217,8 @@ class Recipe(BaseSettings):
     network: Network = Network()
     augmentation: Augmentation = Augmentation()
     fit: Fit = Fit()
+    search: Search | None = None
+    """By default the settings are taken as they are."""
     publish: Publish = Publish()
 
     @field_validator("preprocessing")
@@ -199,7 +246,22 @@ class Recipe(BaseSettings):
             raise ValueError("`fit.class_weights` are for classes, of which a regression has none")
         if self.task == "classification" and self.data.source == "diabetes":
             raise ValueError("the diabetes data are for `task: regression`")
+        if self.search:
+            for name, values in self.search.space.items():
+                for value in values.choices if isinstance(values, Choices) else (values.low, values.high):
+                    try:
+                        self.overridden({name: value})
+                    except ValidationError as error:
+                        raise ValueError(f"search.space: {name}: {value!r}: {error.errors()[0]['msg']}") from error
         return self
+
+    def overridden(self, settings: Mapping[str, Any]) -> "Recipe":
+        """The same with other values for some settings, by dotted name, and nothing to search for."""
+        values = self.model_dump(exclude={"search"})
+        for name, value in settings.items():
+            part, _, setting = name.partition(".")
+            values[part][setting] = value
+        return Recipe(**values)
 
     @property
     def digest(self) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +69,23 @@ class Run:
             mlflow.log_text(contract, "contract.json")
 
         self._attempt(record)
+
+    def trial(
+        self, number: int, settings: Mapping[str, Any], objective: str, values: Sequence[float], ended: str
+    ) -> None:
+        """Records a trial of a search, within this run: its settings, and the objective's `values` by epoch."""
+
+        def record() -> None:
+            with mlflow.start_run(run_name=f"trial-{number}", nested=True, tags={"search.ended": ended}):
+                mlflow.log_params({name: json.dumps(value) for name, value in settings.items()})
+                for epoch, value in enumerate(values, 1):
+                    mlflow.log_metric(objective, value, step=epoch)
+
+        self._attempt(record)
+
+    def searched(self, settings: Mapping[str, Any]) -> None:
+        """Records what a search has found, which overrides the recipe's settings."""
+        self._attempt(lambda: mlflow.set_tags({f"override.{name}": json.dumps(v) for name, v in settings.items()}))
 
     def reported(self, directory: Path, figures: Mapping[str, float]) -> None:
         """Records the report that is in `directory`, and figures that the contract has not."""

@@ -1,5 +1,7 @@
 """A training run: wires the steps, from recipe to published model."""
 
+import dataclasses
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from trainer import (
     report,
     robustness,
     samples,
+    search,
     tracking,
 )
 from trainer.checkpoint import Checkpoint
@@ -44,27 +47,24 @@ def train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool) -
     heldout_inputs = watched_inputs if watched is heldout else data.tensors(pipeline, heldout)
     shape = inputs.shape[1:]
     origin = lineage.trace(recipe, dataset)
-    checkpoint = Checkpoint(store.scratch, recipe.digest + origin["data_hash"], resume=resume)
     epochs: list[tuple[int, Mapping[str, float]]] = []
 
     with tracking.Run(uri, recipe, origin) as run:
+        if recipe.search:
+            found = search.best(recipe, dataclasses.replace(training, inputs=inputs), run)
+            origin["overrides"] = json.dumps(found)
+            recipe = recipe.overridden(found)
+        checkpoint = Checkpoint(store.scratch, recipe.digest + origin["data_hash"], resume=resume)
         # Not before: MLflow draws on Python's random numbers too.
         fit.make_repeatable(recipe.seed)
-        model = network.build(recipe, shape, len(labels) or 1)
-        if tabular:
-            model = network.scaled(model, inputs, None if labels else training.targets)
-        trained = network.augmented(model, recipe.augmentation, shape)
+        model, trained = network.prepared(recipe, inputs, training.targets, len(labels))
         with progress.epochs(recipe.fit.epochs) as show:
             examples = (inputs, training.targets), (watched_inputs, watched.targets)
             calls = (show, run.epoch, lambda *epoch: epochs.append(epoch))
             fit.fit(trained, recipe, *examples, on_epoch=calls, checkpoint=checkpoint)
 
         outputs = model.predict(heldout_inputs, verbose=0)
-        figures = (
-            evaluate.figures(outputs, heldout.targets, labels)
-            if labels
-            else evaluate.errors(outputs[:, 0], heldout.targets)
-        )
+        figures = evaluate.quality(outputs, heldout.targets, labels)
         run.result(model, heldout_inputs[:_VERIFIED], figures)
         seen = evaluate.columns(heldout_inputs, dataset.columns) if tabular else evaluate.images(heldout_inputs)
         contract = Contract(
