@@ -61,7 +61,8 @@ def write(directory: Path, model: Any, contract: Contract, tensors: NDArray[np.f
         archive.write_out(str(directory), verbose=False)
         warm_up.write(directory, contract.name, inputs)
     except tf.errors.OpError as error:
-        raise OSError(error.message) from error
+        # Before the braces stands where in TensorFlow it came about.
+        raise OSError(error.message.rpartition("}} ")[2]) from error
 
 
 def _in_graph(contract: Contract) -> Callable[[Any], Any] | None:

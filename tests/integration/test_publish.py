@@ -127,9 +127,10 @@ def test_a_full_disk_publishes_nothing(model, tmp_path):
 
 AS_NOBODY = """
 import os, sys
-os.setgid(65534); os.setuid(65534)
 from trainer.errors import TrainingError
 from trainer.store import ModelStore
+# Not before the imports: Python itself may be somewhere that nobody can read.
+os.setgid(65534); os.setuid(65534)
 try:
     ModelStore(sys.argv[1], "m").check()
 except TrainingError as error:

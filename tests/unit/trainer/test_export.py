@@ -130,6 +130,14 @@ def test_warm_up_requests(tmp_path, model, contract):
     ]
 
 
+def test_files_that_cannot_be_written_are_told(tmp_path, model, contract):
+    """A disk that is full or gone is an error of the operating system's, as for everything else that is published."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file") as caught:
+        export.write(tmp_path / "file" / "1", model, contract, INPUTS)
+    assert "}}" not in str(caught.value)
+
+
 def test_a_verifier_that_dies_is_told(tmp_path, monkeypatch, model):
     """A process that ends without a word has not verified anything."""
     monkeypatch.setattr(export, "_VERIFIER", "no.such.module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from trainer import search, trial
+from trainer import fit, search, trial
 from trainer.errors import TrainingError
 
 SPACE = {
@@ -62,6 +62,18 @@ def found(bars, recipe, monkeypatch):
     return found
 
 
+@pytest.fixture
+def untrained(monkeypatch):
+    """Epochs in which nothing is learned."""
+
+    def fit_nothing(model, recipe, *_, on_epoch, checkpoint):
+        for epoch in range(recipe.fit.epochs):
+            for call in on_epoch:
+                call(epoch + 1, {})
+
+    monkeypatch.setattr(fit, "fit", fit_nothing)
+
+
 def test_the_best_trial_wins(found):
     """Each has its settings and a value an epoch; those of the best are found, and one seed finds them again."""
     best, run = found()
@@ -78,12 +90,14 @@ def test_the_best_trial_wins(found):
     assert (again, same.trials) == (best, run.trials)
 
 
+@pytest.mark.usefixtures("untrained")
 def test_a_figure_that_there_is_not_is_told(found):
     """With those that there are."""
     with pytest.raises(TrainingError, match=r"no figure is called 'acuracy'; there are accuracy, "):
         found(objective="acuracy")
 
 
+@pytest.mark.usefixtures("untrained")
 def test_a_trial_that_does_worse_is_pruned(found, monkeypatch):
     """It ends after the epoch in which it fell behind half of the others; what is pruned does not win."""
     values = iter([1.0, 1.0, 1.0] * 5 + [9.0])
@@ -92,6 +106,7 @@ def test_a_trial_that_does_worse_is_pruned(found, monkeypatch):
     assert [(len(values), ended) for *_, values, ended in run.trials] == [(2, "complete")] * 5 + [(1, "pruned")]
 
 
+@pytest.mark.usefixtures("untrained")
 def test_settings_that_do_not_go_together_are_left(found, monkeypatch):
     """The reason is recorded; where no trial comes to an end, there is nothing to train with."""
 
