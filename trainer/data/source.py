@@ -36,10 +36,11 @@ def load(recipe: Recipe) -> Dataset:
 
 def _check(dataset: Dataset) -> None:
     """TrainingError if an example is of a class that there is not: the loss of such is no number, or an error."""
-    wrong = np.flatnonzero((dataset.targets < 0) | (dataset.targets >= len(dataset.labels))) if dataset.labels else []
-    if len(wrong):
+    wrong = (dataset.targets < 0) | (dataset.targets >= len(dataset.labels))
+    if dataset.labels and wrong.any():
+        place = int(wrong.argmax())
         raise TrainingError(
-            f"{dataset.source}: example {wrong[0] + 1} is of the class number {dataset.targets[wrong[0]]}, "
+            f"{dataset.source}: example {place + 1} is of the class number {dataset.targets[place]}, "
             f"expected 0 to {len(dataset.labels) - 1}"
         )
 
