@@ -15,7 +15,7 @@ TERRAFORM := $(sort $(patsubst %/,%,$(dir $(wildcard terraform/modules/*/*.tf)))
 TFCHECK := ../shared/tfcheck/run.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train test lint terraform-check bench format protos baseline client lock clean
+.PHONY: help run demo train test lint terraform-check loadtest loadtest-smoke bench format protos baseline client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -49,6 +49,12 @@ terraform-check: ## Validate and test the Terraform modules.
 		terraform -chdir=$$module init -backend=false -input=false >/dev/null && \
 		terraform -chdir=$$module validate && terraform -chdir=$$module test || exit 1; \
 	done
+
+loadtest: $(READY) ## Open Locust's page against a stack of its own.
+	@$(BIN)/python -m loadtest page
+
+loadtest-smoke: $(READY) ## A load of half a minute that must hold loadtest/thresholds.yaml, with a report.
+	@$(BIN)/python -m loadtest smoke
 
 bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client).
 	@$(BIN)/python -m loadtest.bench

@@ -1,8 +1,8 @@
 """Child processes that write a log, say when they are ready, and never outlive their parent."""
 
 import contextlib
-import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 
 STOP_TIMEOUT = 40.0
 _POLL = 0.05
-_PR_SET_PDEATHSIG = 1
+_LAUNCH = Path(__file__).with_name("launch.py")
 
 
 class ProcessError(Exception):
@@ -35,12 +35,11 @@ class Child:
         with self.log.open("ab") as output:
             # A session of its own: Ctrl-C reaches the parent alone, which then ends its children in order.
             self._process = subprocess.Popen(
-                self._arguments,
+                _ending_with_us(self._arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads here
             )
 
     @property
@@ -90,11 +89,12 @@ def child(name: str, arguments: Sequence[str], log: Path) -> Iterator[Child]:
         started.stop()
 
 
-def _die_with_parent() -> None:
-    """Has the kernel end this process should its parent be killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
-        os.kill(os.getpid(), signal.SIGTERM)
+def _ending_with_us(arguments: Sequence[str]) -> Sequence[str]:
+    """The command by which the kernel ends the child should this process be killed, where there is a way."""
+    program = shutil.which(arguments[0])
+    if sys.platform != "linux" or program is None:
+        return arguments
+    return [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), program, *arguments[1:]]
 
 
 def _tail(lines: Sequence[str]) -> str:

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from pydantic import Field
 
+from serving.preprocessing.errors import InputError
+
 Plane = NDArray[np.uint8]
 Level = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -22,9 +24,10 @@ def invert_light_background(image: Plane) -> Plane:
     """Inverts an image whose ground is light, so that what is drawn is bright on dark.
 
     Ground is what most pixels are, light is what lies above the middle between the darkest and the brightest: that
-    holds for dim photos too.
+    holds for dim photos too. An image of one level is all ground, light above the middle of all levels.
     """
-    middle = (int(image.min()) + int(image.max())) / 2
+    low, high = int(image.min()), int(image.max())
+    middle = (low + high if low < high else _WHITE) / 2
     return _WHITE - image if _quantile(_counts(image), 0.5) > middle else image
 
 
@@ -53,22 +56,28 @@ def flatten_background(image: Plane, *, tolerance: Level = 12, grid: Side = 48) 
     return flat
 
 
-def stretch_contrast(image: Plane) -> Plane:
-    """Maps the ground with its noise to 0 and the ink to 255, linearly in between. An image of one level is left alone.
+def stretch_contrast(image: Plane, *, min_contrast: Level = 16) -> Plane:
+    """Maps the ground with its noise to 0 and the ink to 255, linearly in between.
 
-    Ink and ground are told apart by Otsu's threshold (IEEE Trans. SMC 9(1), 1979).
+    Ink and ground are told apart by Otsu's threshold (IEEE Trans. SMC 9(1), 1979). InputError NO_CONTENT if they are
+    less than `min_contrast` levels apart: on a blank page there is nothing but noise.
     """
     counts = _counts(image)
     threshold = _otsu(counts)
     ground, ink = counts.copy(), counts.copy()
     ground[threshold + 1 :] = 0
     ink[: threshold + 1] = 0
-    if not ink.any() or not ground.any():
-        return image
     level = _quantile(ground, 0.5)
+    contrast = _quantile(ink, 0.9) - level if ink.any() and ground.any() else 0
+    if contrast < max(min_contrast, 1):
+        raise InputError(
+            "NO_CONTENT",
+            f"the image is blank: its levels are {contrast} apart; expected something at least {min_contrast} brighter "
+            "or darker than its ground",
+        )
     deviation = np.bincount(np.abs(_LEVELS - level), weights=ground, minlength=256)
     low = min(level + 3 * _MAD_TO_SIGMA * _quantile(deviation, 0.5), threshold)
-    high = max(_quantile(ink, 0.9), low + 1)
+    high = max(level + contrast, low + 1)
     mapping: Plane = np.rint(np.clip((_LEVELS - low) * (_WHITE / (high - low)), 0, _WHITE)).astype(np.uint8)
     return mapping[image]
 

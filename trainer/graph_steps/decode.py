@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.graph_steps.checks import checked
+
 _RGB_BITS = 24
 _GREY_ALPHA, _RGBA = 2, 4
 _HEAD = 65_536  # bytes that a JPEG's EXIF data are looked for in
@@ -35,7 +37,7 @@ def _starts(encoded: Any, magic: bytes) -> Any:
 
 
 def _unreadable() -> Any:
-    return _checked(
+    return checked(
         tf.constant(False),
         ["the bytes are not an image that can be read; expected PNG, JPEG, GIF, WebP or BMP"],
         lambda: tf.zeros([0, 0, 0], tf.uint8),
@@ -59,7 +61,7 @@ def _bmp(encoded: Any, max_pixels: int) -> Any:
     return _within(
         size,
         max_pixels,
-        lambda: _checked(bits == _RGB_BITS, ["expected a BMP of 24 bits"], lambda: tf.io.decode_bmp(encoded)),
+        lambda: checked(bits == _RGB_BITS, ["expected a BMP of 24 bits"], lambda: tf.io.decode_bmp(encoded)),
     )
 
 
@@ -138,12 +140,6 @@ def _number(encoded: Any, place: int, kind: Any, *, little: bool = True) -> Any:
 
 def _within(size: list[Any], max_pixels: int, decoded: Callable[[], Any]) -> Any:
     first, second = size
-    return _checked(
+    return checked(
         first * second <= max_pixels, ["an image of", *size, f"pixels; expected {max_pixels} at most"], decoded
     )
-
-
-def _checked(holds: Any, text: list[Any], make: Callable[[], Any]) -> Any:
-    """What `make` makes, but not before it was seen that something holds."""
-    with tf.control_dependencies([tf.debugging.Assert(holds, text)]):
-        return tf.identity(make())

@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.graph_steps.checks import checked
+
 _WHITE = 255
 _LEVELS = tuple(range(256))
 _MAD_TO_SIGMA = 1.4826
@@ -11,7 +13,8 @@ _MAD_TO_SIGMA = 1.4826
 
 def invert_light_background(image: Any) -> Any:
     """Inverts an image whose ground is light, so that what is drawn is bright on dark."""
-    middle = _exact(tf.cast(tf.reduce_min(image), tf.int32) + tf.cast(tf.reduce_max(image), tf.int32)) / 2
+    low, high = tf.cast(tf.reduce_min(image), tf.int64), tf.cast(tf.reduce_max(image), tf.int64)
+    middle = _exact(tf.where(low < high, low + high, _WHITE)) / 2
     light = _exact(_quantile(_counts(image), 0.5)) > middle
     return tf.where(light, _WHITE - image, image)
 
@@ -42,22 +45,31 @@ def _flat(image: Any, grid: int) -> Any:
     return tf.cast(tf.clip_by_value(_exact(image) - ground, 0, _WHITE), tf.uint8)
 
 
-def stretch_contrast(image: Any) -> Any:
-    """Maps the ground with its noise to 0 and the ink to 255, linearly in between, by Otsu's threshold."""
+def stretch_contrast(image: Any, *, min_contrast: int) -> Any:
+    """Maps the ground with its noise to 0 and the ink to 255, linearly in between, by Otsu's threshold.
+
+    What is blank, with less than `min_contrast` between them, is refused.
+    """
     counts = _counts(image)
     levels = tf.constant(_LEVELS, tf.int64)
     threshold = _otsu(counts)
     ground, ink = tf.where(levels <= threshold, counts, 0), tf.where(levels > threshold, counts, 0)
+    level = _quantile(ground, 0.5)
+    both = tf.reduce_any(ink > 0) & tf.reduce_any(ground > 0)
+    contrast = tf.where(both, _quantile(ink, 0.9) - level, 0)
 
     def stretched() -> Any:
-        level = _quantile(ground, 0.5)
         deviation = tf.math.unsorted_segment_sum(ground, tf.abs(levels - level), 256)
         low = tf.minimum(_exact(level) + 3 * _MAD_TO_SIGMA * _exact(_quantile(deviation, 0.5)), _exact(threshold))
-        high = tf.maximum(_exact(_quantile(ink, 0.9)), low + 1)
+        high = tf.maximum(_exact(level + contrast), low + 1)
         mapped = tf.round(tf.clip_by_value((_exact(levels) - low) * (_WHITE / (high - low)), 0, _WHITE))
         return tf.gather(tf.cast(mapped, tf.uint8), tf.cast(image, tf.int32))
 
-    return tf.cond(tf.reduce_any(ink > 0) & tf.reduce_any(ground > 0), stretched, lambda: image)
+    return checked(
+        contrast >= max(min_contrast, 1),
+        ["the image is blank: its levels are", contrast, f"apart; expected {min_contrast} at least"],
+        stretched,
+    )
 
 
 def crop_to_content(image: Any, *, threshold: int) -> Any:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from serving.preprocessing import ink, pixels, tensor
+from serving.preprocessing import InputError, ink, pixels, tensor
 
 PLANES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=80))
 
@@ -18,6 +18,14 @@ def drawing(size: int = 28) -> np.ndarray:
     return image
 
 
+def stretched(image: np.ndarray) -> np.ndarray:
+    """The image with its contrast stretched, or as it is if it is refused for having none."""
+    try:
+        return ink.stretch_contrast(image)
+    except InputError:
+        return image
+
+
 @given(PLANES)
 def test_any_image(image: np.ndarray) -> None:
     """Every step takes every image, of whatever size and content, and gives one of the same kind."""
@@ -27,7 +35,7 @@ def test_any_image(image: np.ndarray) -> None:
         lambda plane: pixels.resize(plane, height=20, width=20, fit="contain"),
         ink.invert_light_background,
         ink.flatten_background,
-        ink.stretch_contrast,
+        stretched,
         ink.crop_to_content,
         ink.thicken,
     ):
@@ -95,6 +103,24 @@ def test_noise() -> None:
     noisy = np.clip(drawing(100) * 0.6 + 40 + rng.normal(0, 8, (100, 100)), 0, 255).astype(np.uint8)
     cleaned = ink.stretch_contrast(pixels.denoise(noisy))
     assert np.mean(cleaned[drawing(100) == 0] > 25) < 0.02
+
+
+@pytest.mark.parametrize("level", [0, 100, 255])
+def test_blank_page(level: int) -> None:
+    """A page with nothing on it, clean or as a camera sees it, is refused; a faint stroke on it is not."""
+    rng = np.random.default_rng(0)
+    page = np.full((100, 100), level, np.uint8)
+    assert ink.invert_light_background(page).max() <= 127
+    noisy = np.clip(page + rng.normal(0, 3, page.shape), 0, 255).astype(np.uint8)
+    for blank in (page, noisy):
+        with pytest.raises(InputError, match="expected something at least 16 brighter or darker") as refused:
+            ink.stretch_contrast(ink.invert_light_background(blank))
+        assert refused.value.reason == "NO_CONTENT"
+    faint = page.astype(int)
+    faint[40:60, 45:55] += 30 if level < 128 else -30
+    drawn = ink.stretch_contrast(ink.invert_light_background(faint.astype(np.uint8)))
+    assert drawn[50, 50] == 255
+    assert drawn[0, 0] == 0
 
 
 def test_crop() -> None:

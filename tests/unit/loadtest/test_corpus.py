@@ -1,0 +1,60 @@
+"""loadtest.corpus"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loadtest import corpus
+from loadtest.corpus import CorpusError
+from tensorgate.v1 import inference_service_pb2 as pb
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A directory with two images."""
+    for number, level in enumerate((0, 255)):
+        Image.fromarray(np.full((28, 28), level, np.uint8)).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def test_messages(images: Path) -> None:
+    """Each form of each image in turn, and a batch of as many as were asked for."""
+    made = corpus.load(images, model="digits", batch=5, shape=(28, 28))
+    pngs = [pb.PredictRequest.FromString(next(made.png)) for _ in range(3)]
+    assert pngs[0] == pngs[2] != pngs[1]
+    assert [request.model for request in pngs] == ["digits"] * 3
+    assert pb.PredictRequest.FromString(next(made.jpeg)).instances[0].image.startswith(b"\xff\xd8")
+    next(made.tensor)
+    white = pb.PredictRequest.FromString(next(made.tensor)).instances[0].tensor
+    assert list(white.shape) == [28, 28]
+    assert np.frombuffer(white.data, "<f4").tolist() == [1.0] * 784
+    assert len(pb.PredictRequest.FromString(next(made.batch)).instances) == 5
+
+
+@pytest.mark.parametrize("shape", [(10, 12), (10, 12, 1), (10, 12, 3)])
+def test_tensors_have_the_models_shape(images: Path, shape: tuple[int, ...]) -> None:
+    """Grey or in colours, as the model takes them."""
+    made = corpus.load(images, model="x", batch=1, shape=shape)
+    assert tuple(pb.PredictRequest.FromString(next(made.tensor)).instances[0].tensor.shape) == shape
+
+
+def test_nothing_to_send(tmp_path: Path) -> None:
+    """No directory, no image, no model: each is said."""
+    with pytest.raises(CorpusError, match="cannot be read as images"):
+        corpus.load(tmp_path / "missing", model="x", batch=1, shape=(1, 1))
+    with pytest.raises(CorpusError, match="has no images"):
+        corpus.load(tmp_path, model="x", batch=1, shape=(1, 1))
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(CorpusError, match="cannot be read as images"):
+        corpus.load(tmp_path, model="x", batch=1, shape=(1, 1))
+    with pytest.raises(CorpusError, match="has no version"):
+        corpus.samples(tmp_path, "digits")
+
+
+def test_samples_of_the_newest_version(tmp_path: Path) -> None:
+    """Versions are numbers, not words."""
+    for version in (2, 10):
+        (tmp_path / "digits" / str(version)).mkdir(parents=True)
+    assert corpus.samples(tmp_path, "digits").parts[-3] == "10"
