@@ -119,7 +119,7 @@ def _divided(image: Any) -> Any:
 def _resampled(image: Any, wanted: Any, method: str) -> Any:
     """Along the rows, then along the columns, with 8 bits in between (Pillow's libImaging/Resample.c).
 
-    As Pillow 13 does, first along the columns if there is much more to lose.
+    As Pillow 13 does, first along the columns where they lose more than twice as many pixels.
     """
     lost = tf.shape(image)[:2] - wanted
 
@@ -129,7 +129,7 @@ def _resampled(image: Any, wanted: Any, method: str) -> Any:
     def columns(image: Any, axis: int = 0) -> Any:
         return _along_columns(image, wanted[axis], method)
 
-    return tf.cond(lost[0] > 2 * lost[1], lambda: rows(columns(image)), lambda: columns(rows(image)))
+    return tf.cond(lost[0] > tf.maximum(2 * lost[1], 0), lambda: rows(columns(image)), lambda: columns(rows(image)))
 
 
 def _along_columns(image: Any, wanted: Any, method: str) -> Any:

@@ -119,3 +119,10 @@ def test_colours_and_transparency_are_treated_alike(name, options, image):
 def test_the_channel_of_a_grey_image_is_dropped():
     """As `layout` does by the order HW."""
     np.testing.assert_array_equal(*both("layout", np.ones((4, 5, 1), np.uint8), order="HW"))
+
+
+@pytest.mark.parametrize("shape", [(15, 8), (41, 13), (40, 23), (41, 23), (15, 40), (90, 8)])
+def test_larger_and_smaller_sides_in_the_same_order(shape):
+    """Pillow begins with the rows or with the columns, as the sides have it; the rounding in between shows which."""
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    np.testing.assert_array_equal(*both("resize", image, height=20, width=13, method="bicubic"))
