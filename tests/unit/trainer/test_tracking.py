@@ -1,3 +1,5 @@
+import pytest
+
 from trainer import tracking
 from trainer.recipe import parse
 from trainer.store import Published
@@ -45,6 +47,7 @@ def test_the_report_is_recorded(tmp_path, monkeypatch):
     assert logged == {"latency_ms_1": 0.5, "artifacts": (str(tmp_path), "report")}
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow under SQLAlchemy 2.1
 def test_trials_are_runs_within_the_run(tmp_path, monkeypatch):
     """Each has its settings and a figure an epoch; what is found is in the tags of the training."""
     monkeypatch.setattr(tracking, "_LOCAL", tmp_path)
