@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SHIPPED := gateway embedded trainer mlflow
+SHIPPED := gateway embedded trainer object-stores mlflow
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 # The checkers of Terraform, Kubernetes and pipelines, whose dependencies are not the code's.

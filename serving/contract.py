@@ -4,7 +4,7 @@ The trainer writes it, the gateway reads it over the wire, and both validate it 
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
@@ -141,7 +141,7 @@ class Contract(_Part):
         except StepError as error:
             raise ContractError(f"preprocessing: {error}") from error
 
-    def replay_golden(self, pipeline: Pipeline) -> None:
+    def replay_golden(self, pipeline: Callable[[bytes], NDArray[Any]]) -> None:
         """Runs every golden vector through `pipeline`; ContractError if a tensor differs by more than its tolerance."""
         for place, golden in enumerate(self.golden):
             expected = self._golden_tensor(place, golden)

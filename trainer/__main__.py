@@ -93,7 +93,7 @@ def _train(recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool, 
         _write(verdict, refusal.verdict)
         raise
     name, figure = next(iter(figures.items()))
-    print(f"{published} {name} {figure:.4f}")
+    print(f"{published.location} {name} {figure:.4f}")
     _write(verdict, found.model_dump_json(indent=2))
 
 

@@ -43,7 +43,7 @@ def fit(
     watching = "heldout" if settings.patience is None else "validation"
     regression = recipe.task == "regression"
     model.compile(
-        optimizer=_optimizer(settings, -(-len(targets) // settings.batch_size)),
+        optimizer=_optimizer(settings, len(targets)),
         loss="mse" if regression else "sparse_categorical_crossentropy",
         loss_weights=1 / float(np.var(targets)) if regression else None,
         metrics=None if regression else ["accuracy"],
@@ -57,7 +57,7 @@ def fit(
         history = model.fit(
             inputs[order],
             targets[order],
-            batch_size=settings.batch_size,
+            batch_size=settings.batch_sizes[progress.epochs],
             shuffle=False,
             validation_data=watched,
             class_weight=weights,
@@ -124,14 +124,19 @@ class _Progress:
             self.best = [state[f"best-{place}"] for place in range(len(self._model.weights))]
 
 
-def _optimizer(settings: Fit, steps: int) -> Any:
-    """The optimiser, for epochs of as many `steps`."""
+def _optimizer(settings: Fit, examples: int) -> Any:
+    """The optimiser, for epochs of as many `examples`."""
     rate: Any = settings.learning_rate
     schedules = keras.optimizers.schedules
+    # Steps that are done at the end of each epoch.
+    steps = np.cumsum([-(-examples // size) for size in settings.batch_sizes])
     if settings.schedule == "cosine":
-        rate = schedules.CosineDecay(rate, settings.epochs * steps)
+        rate = schedules.CosineDecay(rate, int(steps[-1]))
     elif settings.schedule == "step":
-        rate = schedules.ExponentialDecay(rate, settings.step_epochs * steps, settings.step_factor, staircase=True)
+        ends = steps[settings.step_epochs - 1 : -1 : settings.step_epochs]
+        rates = [rate * settings.step_factor**number for number in range(len(ends) + 1)]
+        # Steps are counted from 0: the last of an epoch has the number before.
+        rate = schedules.PiecewiseConstantDecay([int(end) - 1 for end in ends], rates) if len(ends) else rate
     match settings.optimizer:
         case "sgd":
             return keras.optimizers.SGD(rate)

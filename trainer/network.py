@@ -33,6 +33,19 @@ def build(recipe: Recipe, shape: Sequence[int], outputs: int) -> Any:
     return model
 
 
+def prepared(recipe: Recipe, inputs: NDArray[np.float32], targets: NDArray[Any], classes: int) -> tuple[Any, Any]:
+    """The network for `inputs`, (n, *shape of one), and `targets`, (n,); and the same as it is to be trained.
+
+    A table's is `scaled`, that for training `augmented`; without `classes` its output is a value. TrainingError as from
+    `build`.
+    """
+    shape = inputs.shape[1:]
+    model = build(recipe, shape, classes or 1)
+    if recipe.data.tabular:
+        model = scaled(model, inputs, None if classes else targets)
+    return model, augmented(model, recipe.augmentation, shape)
+
+
 def dense(recipe: Recipe, shape: Sequence[int], outputs: int) -> Any:
     """Dense layers, each followed by dropout."""
     return keras.Sequential([keras.Input(shape), keras.layers.Flatten(), *_head(recipe, outputs)])

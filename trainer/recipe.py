@@ -80,13 +80,22 @@ class Augmentation(_Part):
     """Of the size, in or out, width and height on their own."""
 
 
+class Batches(_Part):
+    """A batch size for some epochs."""
+
+    batch_size: Annotated[int, Field(ge=1)]
+    """Examples per step."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """How many; the last size stays to the end, and has no number."""
+
+
 class Fit(_Part):
     """How the loss is brought down: the cross-entropy, or a regression's squared error."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
     """Passes over the training examples, at most."""
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    """Examples per step."""
+    batch_size: Annotated[int, Field(ge=1)] | tuple[Batches, ...] = 128
+    """Examples per step; or several sizes, one after the other, as [{epochs: 5, batch_size: 32}, {batch_size: 256}]."""
     optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
     """momentum: SGD with Nesterov's; adamw: Adam with weights that decay."""
     momentum: Share = 0.9
@@ -108,6 +117,85 @@ class Fit(_Part):
     it runs to the end and keeps the last."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training examples that only decide when to stop; with patience alone."""
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _single(cls, sizes: Any) -> Any:
+        # What may be a list is one when it comes from the command line.
+        match sizes:
+            case [int() | str() as size]:
+                return size
+        return sizes
+
+    @field_validator("batch_size")
+    @classmethod
+    def _ends(cls, sizes: int | tuple[Batches, ...]) -> int | tuple[Batches, ...]:
+        if not isinstance(sizes, int) and [part.epochs is None for part in sizes] != [False] * (len(sizes) - 1) + [
+            True
+        ]:
+            raise ValueError("expected `epochs` with every size but the last, which stays to the end")
+        return sizes
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Examples per step, for each epoch."""
+        if isinstance(self.batch_size, int):
+            return (self.batch_size,) * self.epochs
+        sizes = [size for part in self.batch_size for size in [part.batch_size] * (part.epochs or self.epochs)]
+        return tuple(sizes[: self.epochs])
+
+
+class Range(_Part):
+    """Numbers from `low` to `high`, both among them; whole ones if both are."""
+
+    low: int | float
+    high: int | float
+    step: Annotated[int | float, Field(gt=0)] | None = None
+    """Between neighbours; any number by default."""
+    log: bool = False
+    """As likely to be between 1 and 10 as between 10 and 100."""
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if self.low >= self.high or (self.log and (self.low <= 0 or self.step is not None)):
+            raise ValueError("expected `low` below `high`, and with `log` above 0 and without `step`")
+        return self
+
+
+class Choices(_Part):
+    """Values to choose from."""
+
+    choices: Annotated[tuple[Any, ...], Field(min_length=2)]
+
+
+class Search(_Part):
+    """Trials of other settings, each trained on a part of the training examples and judged by the rest of them."""
+
+    space: Annotated[
+        Mapping[Annotated[str, Field(pattern=r"^(network|augmentation|fit)\.\w+$")], Range | Choices],
+        Field(min_length=1),
+    ]
+    """What is tried, by the setting's name: `fit.learning_rate: {low: 0.0005, high: 0.02, log: true}` or
+    `network.hidden: {choices: [[256], [512, 128]]}`."""
+    objective: str
+    """The figure that decides, of those in the report: accuracy, log_loss, macro_f1, rmse, …"""
+    direction: Literal["minimize", "maximize"]
+    """Which way that figure is better."""
+    trials: Annotated[int, Field(ge=1)] = 20
+    parallel: Annotated[int, Field(ge=1)] = 1
+    """Trials at a time, each in a process of its own. Another number leads to other trials."""
+    pruner: Literal["median", "none"] = "median"
+    """median: a trial ends that is worse after an epoch than half of those before it were then."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the training examples that judges; the held-out ones have no part in it."""
+
+
+class Publish(_Part):
+    """What becomes of older versions when a new one is published."""
+
+    keep: Annotated[int, Field(ge=1)] | None = None
+    """How many of the newest versions stay in the model store; those that a roll-out plan names stay besides. By
+    default all do."""
 
 
 class Gate(_Part):
@@ -154,6 +242,9 @@ class Recipe(BaseSettings):
     augmentation: Augmentation = Augmentation()
     fit: Fit = Fit()
     gate: Gate = Gate()
+    search: Search | None = None
+    """By default the settings are taken as they are."""
+    publish: Publish = Publish()
 
     @field_validator("preprocessing")
     @classmethod
@@ -180,7 +271,22 @@ class Recipe(BaseSettings):
             raise ValueError("`fit.class_weights` are for classes, of which a regression has none")
         if self.task == "classification" and self.data.source == "diabetes":
             raise ValueError("the diabetes data are for `task: regression`")
+        if self.search:
+            for name, values in self.search.space.items():
+                for value in values.choices if isinstance(values, Choices) else (values.low, values.high):
+                    try:
+                        self.overridden({name: value})
+                    except ValidationError as error:
+                        raise ValueError(f"search.space: {name}: {value!r}: {error.errors()[0]['msg']}") from error
         return self
+
+    def overridden(self, settings: Mapping[str, Any]) -> "Recipe":
+        """The same with other values for some settings, by dotted name, and nothing to search for."""
+        values = self.model_dump(exclude={"search"})
+        for name, value in settings.items():
+            part, _, setting = name.partition(".")
+            values[part][setting] = value
+        return Recipe(**values)
 
     @property
     def digest(self) -> str:
@@ -209,7 +315,7 @@ class Parser(argparse.ArgumentParser):
         raise TrainingError(message)
 
 
-def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool, Path | None]:
+def parse(arguments: Sequence[str]) -> tuple[Recipe, str, bool, Path | None]:
     """The recipe that the command line asks for, the directory of the model store to publish to, whether to resume, and
     the file for the gate's verdict.
 
@@ -225,10 +331,10 @@ def parse(arguments: Sequence[str]) -> tuple[Recipe, Path, bool, Path | None]:
     parser.add_argument("--recipe", type=Path, default=DEFAULT, metavar="FILE", help="YAML file (default: %(default)s)")
     parser.add_argument(
         "--model_base_path",
-        type=Path,
-        default=Path("var/models"),
-        metavar="DIR",
-        help="the model store: models go to DIR/<name>/<version> (default: %(default)s)",
+        default="var/models",
+        metavar="BASE",
+        help="the model store, a directory or file://, gs:// or s3://: models go to BASE/<name>/<version> (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--resume",

@@ -42,6 +42,21 @@ class Metric(BaseModel):
     """Milliseconds since 1970."""
 
 
+class Trial(BaseModel):
+    """A trial of a search: a run within the run."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    number: int
+    settings: Mapping[str, str]
+    """Values as JSON, by dotted name."""
+    ended: str
+    """"complete", "pruned", or what went wrong."""
+    metrics: list[Metric]
+    finished: int = Field(default_factory=milliseconds)
+    """Milliseconds since 1970."""
+
+
 class Version(BaseModel):
     """A version in the model store that the registry is to have."""
 
@@ -77,6 +92,7 @@ class Record(BaseModel):
     params: dict[str, str]
     tags: dict[str, str]
     metrics: list[Metric] = []
+    trials: list[Trial] = []
     version: Version | None = None
 
 

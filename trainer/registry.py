@@ -62,6 +62,12 @@ class Registry:
         """The version in use, if there is one."""
         return self._with_alias(name, CHAMPION)
 
+    def in_use(self, name: str) -> set[int]:
+        """The numbers in the model store of the versions that have an alias, or were champion before."""
+        wanted = set(self._history(name)) if self._aliases(name) else set()
+        found = (each for each in self.versions(name) if each.aliases or str(each.version) in wanted)
+        return {int(each.tags[STORE_VERSION]) for each in found if STORE_VERSION in each.tags}
+
     def find(self, name: str, text: str) -> ModelVersion:
         """A version by its number or an alias; TrainingError if there is none."""
         versions = self.versions(name)

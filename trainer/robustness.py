@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from serving.contract import Contract
-from serving.preprocessing import InputError, Pipeline
+from trainer import thumbnails
 from trainer.data import Dataset
 
 IMAGES: Final = 500
@@ -48,11 +48,11 @@ def slices(
     count = len(heldout.targets)
     places = np.sort(rng.choice(count, min(IMAGES, count), replace=False))
     decoding, shape = contract.preprocessing[0], contract.input.shape
-    images = [_small(heldout.pixels(place, decoding), pipeline, shape) for place in places.tolist()]
+    images = [thumbnails.small(heldout.pixels(place, decoding), _SIDE, pipeline, shape) for place in places.tolist()]
     truth = heldout.targets[places]
     found = {}
     for name, corrupt in CORRUPTIONS.items():
-        tensors = [_tensor(pipeline, corrupt(image, rng), shape) for image in images]
+        tensors = [thumbnails.tensor(pipeline, corrupt(image, rng), shape) for image in images]
         accepted = np.array([tensor is not None for tensor in tensors])
         right = np.zeros(len(truth), bool)
         if accepted.any():
@@ -62,22 +62,6 @@ def slices(
         by_class = tuple(float(each.mean()) if each.size else None for each in of_class)
         found[name] = Slice(float(right.mean()), by_class)
     return found
-
-
-def _small(image: NDArray[np.uint8], pipeline: Pipeline, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    picture = _picture(image)
-    picture.thumbnail((_SIDE, _SIDE))
-    small = np.asarray(picture).reshape(picture.height, picture.width, -1)
-    return image if _tensor(pipeline, small, shape) is None else small
-
-
-def _tensor(pipeline: Pipeline, image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32] | None:
-    """None where the image is refused, or its tensor is of a shape that the model does not take."""
-    try:
-        tensor = pipeline.from_pixels(image)
-    except InputError:
-        return None
-    return tensor if tensor.shape == shape else None
 
 
 def _noise(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -95,7 +79,7 @@ def _rotation(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
 
 
 def _blur(image: NDArray[np.uint8], _: np.random.Generator) -> NDArray[np.uint8]:
-    blurred = _picture(image).filter(ImageFilter.GaussianBlur(_BLUR * min(image.shape[:2])))
+    blurred = thumbnails.picture(image).filter(ImageFilter.GaussianBlur(_BLUR * min(image.shape[:2])))
     return np.asarray(blurred).reshape(image.shape)
 
 
@@ -119,14 +103,10 @@ def _moved(image: NDArray[np.uint8], *, angle: float = 0, translate: tuple[int, 
     """Turned and shifted; what comes in from outside has the colour of most of the border."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     fill = tuple(np.median(border, axis=0).astype(int).tolist())
-    moved = _picture(image).rotate(
+    moved = thumbnails.picture(image).rotate(
         angle, Image.Resampling.BILINEAR, translate=translate, fillcolor=fill if len(fill) > 1 else fill[0]
     )
     return np.asarray(moved).reshape(image.shape)
-
-
-def _picture(image: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
 
 
 CORRUPTIONS: Final[Mapping[str, Corruption]] = {

@@ -11,6 +11,7 @@ from PIL import Image
 from serving.contract import Golden
 from serving.preprocessing import Pipeline
 from serving.preprocessing.decode import decode
+from trainer import thumbnails
 from trainer.data import Dataset
 from trainer.data.dataset import png
 
@@ -72,16 +73,9 @@ def _picture(pipeline: Pipeline, heldout: Dataset, place: int) -> NDArray[np.uin
     if heldout.inputs.dtype != object:
         return image
     pixels = decode(heldout.encoded(place)[0])
-    small = Image.fromarray(_squeezed(pixels))
-    small.thumbnail((_GOLDEN_SIDE, _GOLDEN_SIDE))
-    shrunk = np.asarray(small).reshape(small.height, small.width, -1)
-    fits = pipeline.from_pixels(shrunk).shape == pipeline.from_pixels(pixels).shape
-    return _squeezed(shrunk if fits else pixels)
-
-
-def _squeezed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(height, width, channels), of grey ones (height, width), as Pillow wants them."""
-    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+    shrunk = thumbnails.small(pixels, _GOLDEN_SIDE, pipeline, pipeline.from_pixels(pixels).shape)
+    # Grey pixels have no channel here, as those that come as such.
+    return shrunk[:, :, 0] if shrunk.shape[2] == 1 else shrunk
 
 
 def _jpeg(pipeline: Pipeline, heldout: Dataset, place: int, rng: np.random.Generator) -> bytes:

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from trainer.errors import TrainingError
 from trainer.recipe import Recipe
-from trainer.record import Metric, Record, Records, Version, artifacts, milliseconds, save
+from trainer.record import Metric, Record, Records, Trial, Version, artifacts, milliseconds, save
 from trainer.registry import Registry
+from trainer.store import Published
 
 LOCAL = Path("var/mlflow")
 """The default store's directory, from the current one."""
@@ -109,6 +110,24 @@ class Run:
         made = self._add(figures, number)
         self._show(lambda client: _send(client, self.id, made))
 
+    def trial(
+        self, number: int, settings: Mapping[str, Any], objective: str, values: Sequence[float], ended: str
+    ) -> None:
+        """Records a trial of a search, within this run: its settings, and the objective's `values` by epoch."""
+        metrics = [
+            Metric(name=name, value=value, step=epoch)
+            for epoch, value in enumerate(values, 1)
+            for name in named({objective: value})
+        ]
+        made = Trial(number=number, settings=_as_json(settings), ended=ended, metrics=metrics)
+        self._record.trials.append(made)
+        self._show(lambda client: _send_trial(client, self.id, self._record.id, made))
+
+    def searched(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
+        """Records the `settings` that a search has found, and the recipe with them: the one that is trained."""
+        self._record.tags |= {f"override.{name}": value for name, value in _as_json(settings).items()}
+        self._keep(lambda: self._place(RECIPE).write_text(recipe.model_dump_json(indent=2), "utf-8"))
+
     def trained_on(self, fingerprints: NDArray[np.uint64]) -> None:
         """Records which examples the model knows."""
         self._keep(lambda: np.save(self._place(TRAINING_EXAMPLES), fingerprints))
@@ -144,11 +163,12 @@ class Run:
 
         self._keep(keep)
 
-    def published(self, path: Path, figures: Mapping[str, float], *, promote: bool) -> None:
+    def published(self, version: Published, figures: Mapping[str, float], *, promote: bool) -> None:
         """Records where the model went; the registry gets a version with `figures` among its tags."""
         tags = {name: tag for name, tag in self._record.tags.items() if name in ("git_revision", "data_hash")}
         tags |= {f"{FIGURES}{name}": f"{value:.6g}" for name, value in named(figures).items()}
-        made = Version(number=path.name, path=str(path.resolve()), tags=tags, promote=promote)
+        path = version.location if "://" in version.location else str(Path(version.location).resolve())
+        made = Version(number=str(version.number), path=path, tags=tags, promote=promote)
         self._record.version = made
         self._record.tags |= made.place
 
@@ -211,6 +231,8 @@ def upload(records: Records, kept: Path, uri: str | None) -> str | None:
         made.uri = shown(uri)
         save(kept, made)
         _send(client, run_id, made.metrics, made)
+        for trial in made.trials:
+            _send_trial(client, run_id, made.id, trial)
         client.log_artifacts(run_id, str(artifacts(kept)))
         if made.version:
             source = f"{client.get_run(run_id).info.artifact_uri}/model"
@@ -260,6 +282,24 @@ def _send(client: MlflowClient, run_id: str, metrics: Any, made: Record | None =
         for start in range(0, max(len(params), len(tags)), _PARAMS):
             part = slice(start, start + _PARAMS)
             client.log_batch(run_id, params=params[part], tags=tags[part])
+
+
+def _send_trial(client: MlflowClient, parent: str, record: str, trial: Trial) -> None:
+    """A run within the run `parent`; what is there already stays as it is."""
+    experiment, own = client.get_run(parent).info.experiment_id, f"{record}-{trial.number}"
+    begun = client.search_runs([experiment], f"tags.`{RECORD_ID}` = '{own}'")
+    if begun and begun[0].info.status == "FINISHED":
+        return
+    tags = {RECORD_ID: own, "mlflow.parentRunId": parent, "search.ended": trial.ended}
+    started = trial.metrics[0].timestamp if trial.metrics else trial.finished
+    made = begun[0] if begun else client.create_run(experiment, started, tags, f"trial-{trial.number}")
+    metrics = [MlflowMetric(each.name, each.value, each.timestamp, each.step) for each in trial.metrics]
+    client.log_batch(made.info.run_id, metrics, [Param(*setting) for setting in trial.settings.items()])
+    client.set_terminated(made.info.run_id, "FINISHED", trial.finished)
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in settings.items()}
 
 
 def one_line(error: BaseException) -> str:

@@ -1,5 +1,7 @@
 """A training run: wires the steps, from recipe to published model."""
 
+import dataclasses
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,14 +28,16 @@ from trainer import (
     report,
     robustness,
     samples,
+    search,
     tracking,
 )
 from trainer.checkpoint import Checkpoint
 from trainer.data import Dataset
-from trainer.errors import Refusal
+from trainer.errors import Refusal, TrainingError
 from trainer.gate import Verdict
 from trainer.recipe import Recipe
-from trainer.store import ModelStore
+from trainer.registry import Registry
+from trainer.store import ModelStore, Published
 
 _VERIFIED = 32  # held-out examples that the export is tried on
 _log = logging.getLogger(__package__)
@@ -86,13 +90,10 @@ def learn(
     recipe: Recipe, examples: Examples, checkpoint: Checkpoint, on_epoch: Sequence[fit.OnEpoch]
 ) -> tuple[Any, NDArray[np.float32], dict[str, float]]:
     """Builds and fits the network: the Keras model, its outputs for the held-out examples, and their figures."""
-    labels, shape = examples.dataset.labels, examples.shape
+    labels = examples.dataset.labels
     # Not before: MLflow draws on Python's random numbers too.
     fit.make_repeatable(recipe.seed)
-    model = network.build(recipe, shape, len(labels) or 1)
-    if examples.dataset.columns:
-        model = network.scaled(model, examples.inputs, None if labels else examples.training.targets)
-    trained = network.augmented(model, recipe.augmentation, shape)
+    model, trained = network.prepared(recipe, examples.inputs, examples.training.targets, len(labels))
     with progress.epochs(recipe.fit.epochs) as show:
         sets = (examples.inputs, examples.training.targets), (examples.watched_inputs, examples.watched.targets)
         fit.fit(trained, recipe, *sets, on_epoch=(show, *on_epoch), checkpoint=checkpoint)
@@ -102,8 +103,8 @@ def learn(
 
 def train(
     recipe: Recipe, store: ModelStore, uri: str | None, *, resume: bool
-) -> tuple[Path, Mapping[str, float], Verdict]:
-    """Trains and publishes to `store`, recorded in MLflow at `uri`; the version's path, its figures, the verdict.
+) -> tuple[Published, Mapping[str, float], Verdict]:
+    """Trains and publishes to `store`, recorded in MLflow at `uri`; the version, its figures, the verdict.
 
     Refusal if the gate does not let it pass: it is recorded, then, and not published.
     """
@@ -112,12 +113,17 @@ def train(
     corruptions = robustness.CORRUPTIONS if examples.pipeline.accepts_images else ()
     gate.check_names(recipe.gate, (*evaluate.names(dataset.labels), *cost.NAMES, *map(_corrupted, corruptions)))
     origin = lineage.trace(recipe, dataset)
-    checkpoint = Checkpoint(store.directory, recipe.digest + origin["data_hash"], resume=resume)
     epochs: list[tuple[int, Mapping[str, float]]] = []
     verdicts: list[Verdict] = []
 
     with tracking.Run(uri, recipe, origin) as run:
         champion = challenge.prepare(uri, recipe, examples.training, heldout)
+        if recipe.search:
+            found = search.best(recipe, dataclasses.replace(examples.training, inputs=examples.inputs), run)
+            origin["overrides"] = json.dumps(found)
+            recipe = recipe.overridden(found)
+            run.searched(recipe, found)
+        checkpoint = Checkpoint(store.scratch, recipe.digest + origin["data_hash"], resume=resume)
         model, outputs, figures = learn(recipe, examples, checkpoint, (run.epoch, lambda *epoch: epochs.append(epoch)))
         tried = examples.heldout_inputs[:_VERIFIED]
         run.trained_on(examples.known)
@@ -128,7 +134,7 @@ def train(
         corrupted = {_corrupted(name): found.accuracy for name, found in slices.items()}
 
         def write(directory: Path) -> None:
-            export.write(directory, model, contract)
+            export.write(directory, model, contract, tried)
             if not dataset.columns:
                 samples.write(directory / "assets.extra" / "samples", heldout)
             export.verify(directory, model, tried)
@@ -155,7 +161,20 @@ def train(
             raise
         run.published(published, evaluate.overall(figures, dataset.labels), promote=recipe.gate.promote)
     checkpoint.remove()
+    if recipe.publish.keep is not None:
+        _prune(store, uri, recipe)
     return published, figures, verdicts[-1]
+
+
+def _prune(store: ModelStore, uri: str | None, recipe: Recipe) -> None:
+    """Removes old versions, but none that the registry may ask for; without a registry, none."""
+    try:
+        with tracking.connected(uri) as client:
+            protected = Registry(client).in_use(recipe.name)
+    except TrainingError as error:
+        _log.warning("old versions are kept: %s", error)
+    else:
+        store.prune(recipe.publish.keep, protected)
 
 
 def _contract(

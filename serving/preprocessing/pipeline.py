@@ -80,11 +80,15 @@ def build(steps: Iterable[Step]) -> Pipeline:
         if (step.name == DECODE) != (place == 0):
             raise StepError(f"step {place}: `{DECODE}` comes first, and only there")
         try:
-            parameters = _parameters(step.name).model_validate(dict(step.parameters))
+            bound.append((step.name, functools.partial(STEPS[step.name], **parameters(step))))
         except ValidationError as error:
             raise StepError(f"step {place} ({step.name}): {problems(error)}") from error
-        bound.append((step.name, functools.partial(STEPS[step.name], **dict(parameters))))
     return Pipeline(bound)
+
+
+def parameters(step: Step) -> dict[str, Any]:
+    """All parameters of a step that there is, with the defaults of those that it leaves out."""
+    return dict(_parameters(step.name).model_validate(dict(step.parameters)))
 
 
 def schema(name: str) -> dict[str, Any]:

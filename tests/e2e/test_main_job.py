@@ -11,10 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
 
+from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
+from serving.wire.codec import to_numpy, to_proto
 from tensorgate import AsyncClient, Client, TensorgateError
 from tests.e2e.conftest import TIMEOUT, Demo, StartServer, environment
 from tests.fakes.digits import encode
@@ -94,6 +98,24 @@ def test_png_jpeg_and_photo(demo: Demo, gateway: Gateway, tmp_path: Path) -> Non
     assert right["png"] >= 18
     assert right["jpeg"] >= right["png"] - 1
     assert right["photo"] >= right["png"] - 2
+
+
+def test_encoded_images_without_a_gateway(demo: Demo, start_server: StartServer) -> None:
+    """The model server warms the model up, and answers encoded images as strings, as TensorFlow Serving does."""
+    server, address = start_server()
+    assert "1 answered 6 warm-up requests" in server.log.read_text()
+    request = tfs.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "digits", "serving_bytes"
+    request.inputs["image_bytes"].CopyFrom(to_proto(np.array([path.read_bytes() for path in demo.samples], object)))
+    with grpc.insecure_channel(address) as channel:
+        predictions = tfs_grpc.PredictionServiceStub(channel)
+        answer = to_numpy(predictions.Predict(request, timeout=TIMEOUT).outputs["probabilities"])
+        request.inputs["image_bytes"].CopyFrom(to_proto(np.array([b"no image"], object)))
+        with pytest.raises(grpc.RpcError) as caught:
+            predictions.Predict(request, timeout=TIMEOUT)
+    right = [str(label) == path.name.split("-")[0] for label, path in zip(answer.argmax(1), demo.samples, strict=True)]
+    assert sum(right) >= 18
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_command(demo: Demo, gateway: Gateway) -> None:

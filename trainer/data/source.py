@@ -30,7 +30,19 @@ def load(recipe: Recipe) -> Dataset:
             dataset = mnist.packaged()
         case source:
             dataset = mnist.full(fall_back=source == "auto")
+    _check(dataset)
     return _named(dataset, recipe.labels)
+
+
+def _check(dataset: Dataset) -> None:
+    """TrainingError if an example is of a class that there is not: the loss of such is no number, or an error."""
+    wrong = (dataset.targets < 0) | (dataset.targets >= len(dataset.labels))
+    if dataset.labels and wrong.any():
+        place = int(wrong.argmax())
+        raise TrainingError(
+            f"{dataset.source}: example {place + 1} is of the class number {dataset.targets[place]}, "
+            f"expected 0 to {len(dataset.labels) - 1}"
+        )
 
 
 def _named(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:

@@ -15,6 +15,9 @@ def other(recipe):
     return recipe.model_copy(update={"network": Network(hidden=(17,))})
 
 
+MIXED = {"batch_size": [{"epochs": 2, "batch_size": 30}, {"batch_size": 7}]}
+
+
 class Killed(Exception):
     """Ends a training in the middle."""
 
@@ -61,7 +64,9 @@ def test_one_seed_gives_one_model(train):
     assert np.array_equal(again, train())
 
 
-@pytest.mark.parametrize("settings", [{}, {"patience": 2, "epochs": 6}, {"optimizer": "momentum", "schedule": "step"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"patience": 2, "epochs": 6}, {"optimizer": "momentum", "schedule": "step"}, MIXED]
+)
 def test_a_killed_run_is_resumed_where_it_was(train, settings):
     """What is left of a run that was killed in its third epoch ends, to the last bit, where the whole one does."""
 
@@ -92,14 +97,46 @@ def test_another_networks_checkpoint_is_refused(train, monkeypatch):
 def test_optimisers_and_schedules(recipe, optimizer, schedule):
     """Each optimiser is Keras's own, at the learning rate that the schedule gives for the step."""
     settings = recipe(
-        fit={"optimizer": optimizer, "schedule": schedule, "epochs": 4, "step_epochs": 2, "learning_rate": 0.1}
+        fit={
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "epochs": 4,
+            "step_epochs": 2,
+            "learning_rate": 0.1,
+            "batch_size": 6,
+        }
     ).fit
-    made = fit._optimizer(settings, steps=10)
+    made = fit._optimizer(settings, examples=60)
     assert type(made).__name__.lower() == {"momentum": "sgd"}.get(optimizer, optimizer)
     assert getattr(made, "momentum", 0) == (0.9 if optimizer == "momentum" else 0)
     made.iterations.assign(20)
     expected = {"constant": 0.1, "cosine": 0.05, "step": 0.01}[schedule]
     assert float(made.learning_rate) == pytest.approx(expected)
+
+
+def test_batches_of_several_sizes(train, monkeypatch):
+    """Each epoch has the size that the recipe gives it; the last stays to the end."""
+    sizes = []
+    real = keras.Model.fit
+    monkeypatch.setattr(
+        keras.Model,
+        "fit",
+        lambda model, *data, **options: sizes.append(options["batch_size"]) or real(model, *data, **options),
+    )
+    train(**MIXED, epochs=5)
+    assert sizes == [30, 30, 7, 7, 7]
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 0.1), (9, 0.1), (10, 0.01), (69, 0.01), (70, 0.001), (1000, 0.001)])
+def test_the_rate_steps_down_between_epochs(recipe, step, rate):
+    """Whatever the sizes of their batches: epochs of 5, 5, 30, 30, 30 steps, and a step down after every two."""
+    sizes = [{"epochs": 2, "batch_size": 12}, {"batch_size": 2}]
+    made = fit._optimizer(
+        recipe(fit={"schedule": "step", "epochs": 5, "step_epochs": 2, "learning_rate": 0.1, "batch_size": sizes}).fit,
+        examples=60,
+    )
+    made.iterations.assign(step)
+    assert float(made.learning_rate) == pytest.approx(rate)
 
 
 def test_patience_ends_training_and_keeps_the_best(train):

@@ -33,7 +33,7 @@ def test_the_default_recipe_is_the_digits():
         0.2,
         128,
     )
-    assert base == Path("var/models")
+    assert base == "var/models"
 
 
 def test_the_command_line_overrides_the_file(written):
@@ -41,8 +41,18 @@ def test_the_command_line_overrides_the_file(written):
     path = written(SMALL + "fit: {epochs: 9, batch_size: 16}")
     arguments = ["--recipe", path, "--model_base_path", "/store", "--seed", "3", "--fit.epochs", "5"]
     recipe, base, *_ = parse([*arguments, "--network.hidden", "64,32"])
-    assert (recipe.name, recipe.seed, recipe.network.hidden, base) == ("small", 3, (64, 32), Path("/store"))
+    assert (recipe.name, recipe.seed, recipe.network.hidden, base) == ("small", 3, (64, 32), "/store")
     assert (recipe.fit.epochs, recipe.fit.batch_size) == (5, 16)
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [("7", (7,) * 4), ('[{"epochs": 1, "batch_size": 2}, {"batch_size": 9}]', (2, 9, 9, 9))],
+)
+def test_batch_sizes_from_the_command_line(written, given, sizes):
+    """A number, or sizes in JSON."""
+    recipe, *_ = parse(["--recipe", written(SMALL), "--fit.epochs", "4", "--fit.batch_size", given])
+    assert recipe.fit.batch_sizes == sizes
 
 
 def test_the_environment_changes_nothing(written, monkeypatch):
@@ -78,6 +88,13 @@ def test_the_environment_changes_nothing(written, monkeypatch):
         (SMALL + "network: {build: dense}", "network.build: "),
         (SMALL + "gate: {floor: {accuracy: 1}}", "gate.floor: no such setting"),
         (SMALL + "gate: {max_size_mb: 0}", "gate.max_size_mb: Input should be greater than 0"),
+        (
+            SMALL + "fit: {batch_size: []}",
+            "fit.batch_size: Value error, expected `epochs` with every size but the last",
+        ),
+        (SMALL + "fit: {batch_size: [{batch_size: 8, epochs: 2}]}", "expected `epochs` with every size but the last"),
+        (SMALL + "fit: {batch_size: 0}", "fit.batch_size"),
+        (SMALL + "publish: {keep: 0}", "publish.keep: Input should be greater than or equal to 1"),
         ("just text", "expected settings by name"),
         ("name: [", "cannot be read"),
     ],

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from serving.contract import Contract, InputSpec, Postprocessing
-from serving.preprocessing import InputError, Pipeline, Step, build
+from serving.preprocessing import InputError, Pipeline
 from serving.preprocessing.decode import decode
-from trainer import robustness
 from trainer.robustness import CORRUPTIONS, slices
 
 
@@ -116,11 +115,3 @@ def test_files_are_corrupted_after_decoding(cut, bars, tmp_path):
         files[place] = tmp_path / f"{place}.png"
         files[place].write_bytes(bars.encoded(place)[0])
     assert cut(dataclasses.replace(bars, inputs=files)) == cut()
-
-
-def test_large_images_are_made_small():
-    """Where preprocessing takes any size, a photo is corrupted as a small copy; elsewhere as it is."""
-    photo = np.zeros((300, 600, 3), np.uint8)
-    resized = build([Step(name="decode"), Step(name="resize", parameters={"height": 20, "width": 20})])
-    assert robustness._small(photo, resized, (20, 20, 3)).shape == (128, 256, 3)
-    assert robustness._small(photo, build([Step(name="decode")]), (300, 600, 3)).shape == (300, 600, 3)

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer import local_store
 from trainer.errors import TrainingError
-from trainer.store import ModelStore
+from trainer.store import ModelStore, Published
 
 KILLED = """
 import sys, time
@@ -37,16 +39,17 @@ def visible(base):
 def test_versions_count_up_from_the_highest(tmp_path):
     """The first version is 1, the next one more than the highest there is; other names do not count."""
     store = ModelStore(tmp_path, "m")
-    assert store.publish(write) == tmp_path / "m" / "1"
+    assert store.publish(write) == Published(1, str(tmp_path / "m" / "1"))
     (tmp_path / "m" / "7").mkdir()
-    (tmp_path / "m" / "9-old").mkdir()
-    assert store.publish(write) == tmp_path / "m" / "8"
+    for name in ("9-old", "-9", "٩", str(2**63)):
+        (tmp_path / "m" / name).mkdir()
+    assert store.publish(write).number == 8
     assert (tmp_path / "m" / "8" / "saved_model.pb").read_text() == "whole"
 
 
 def test_a_version_can_be_read_by_other_users(tmp_path):
     """A server under another user lists and reads it, as the umask allows."""
-    version = ModelStore(tmp_path, "m").publish(write)
+    version = Path(ModelStore(tmp_path, "m").publish(write).location)
     mask = os.umask(0)
     os.umask(mask)
     assert version.stat().st_mode & 0o777 == 0o777 & ~mask
@@ -92,10 +95,97 @@ def test_a_version_taken_meanwhile_is_left_alone(tmp_path, monkeypatch):
     """Where a publisher that the lock does not reach was faster, the version after its own is taken."""
     store = ModelStore(tmp_path, "m")
     store.publish(write)
-    seen = iter([[], [1]])
-    monkeypatch.setattr(store, "_versions", lambda: next(seen))
-    assert store.publish(write).name == "2"
+    (tmp_path / "m" / ".lock").write_text("")
+    seen = iter([{}, {"1": 1}])
+    monkeypatch.setattr(local_store.LocalStore, "_versions", lambda _: next(seen))
+    assert store.publish(write).number == 2
     assert visible(tmp_path) == [1, 2]
+
+
+def test_no_number_is_given_twice(tmp_path):
+    """Not even that of a version that was removed: who remembers it would take the new one for it."""
+    store = ModelStore(tmp_path, "m")
+    store.publish(write)
+    shutil.rmtree(store.publish(write).location)
+    assert store.publish(write).number == 3
+
+
+def test_the_last_number_is_the_last(tmp_path):
+    """After the highest number that servers know, nothing can be published."""
+    (tmp_path / "m" / str(2**63 - 1)).mkdir(parents=True)
+    with pytest.raises(TrainingError, match="there is no version number after 9223372036854775807"):
+        ModelStore(tmp_path, "m").publish(write)
+
+
+def test_a_version_is_on_the_disk_before_it_is_seen(tmp_path, monkeypatch):
+    """Its files and directories are synced, then it gets its name, then the name is synced."""
+    events = []
+    sync, rename = os.fsync, Path.rename
+
+    def write_more(directory):
+        write(directory)
+        (directory / "variables").mkdir()
+        (directory / "variables" / "data").write_text("1")
+
+    def note_sync(descriptor):
+        events.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def note_rename(path, target):
+        events.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    version = Path(ModelStore(tmp_path, "m").publish(write_more).location)
+    before, after = events[: events.index("rename")], events[events.index("rename") + 1 :]
+    assert {path.stat().st_ino for path in (version, *version.rglob("*"))} <= set(before)
+    assert after == [(tmp_path / "m").stat().st_ino]
+
+
+def test_old_versions_are_removed_if_asked(tmp_path, caplog):
+    """The newest stay, those that are protected or in the roll-out plan too, and directories without a model."""
+    caplog.set_level("INFO", "trainer")
+    store = ModelStore(tmp_path, "m")
+    for _ in range(7):
+        store.publish(write)
+    (tmp_path / "m" / "3" / "saved_model.pb").unlink()
+    (tmp_path / "m" / "rollout.json").write_text('{"generation": 1, "versions": [{"version": 2, "share": 0.9}]}')
+    assert store.prune(None) == []
+    assert store.prune(2, protected={1}) == [4, 5]
+    assert visible(tmp_path) == [1, 2, 3, 6, 7]
+    assert not list((tmp_path / "m").glob(".unfinished-*"))
+    assert caplog.messages == ["removed old versions: 4, 5"]
+
+
+def test_a_plan_that_cannot_be_read_keeps_all(tmp_path, caplog):
+    """Nobody knows what it names: everything stays, and the log says why."""
+    store = ModelStore(tmp_path, "m")
+    for _ in range(3):
+        store.publish(write)
+    (tmp_path / "m" / "rollout.json").write_text("{")
+    assert store.prune(1) == []
+    assert visible(tmp_path) == [1, 2, 3]
+    assert "old versions are kept: rollout.json is no roll-out plan: Invalid JSON" in caplog.text
+
+
+def test_a_file_url_is_a_path(tmp_path):
+    """`file://` is the file system by another name."""
+    assert ModelStore(f"file://{tmp_path}", "m").publish(write) == Published(1, str(tmp_path / "m" / "1"))
+
+
+@pytest.mark.parametrize("base", ["ftp://host/models", "nosuch://x"])
+def test_other_stores_are_refused(base):
+    """A store that has no way to claim a version is told before anything is trained."""
+    with pytest.raises(TrainingError, match=r"expected a model store as a path, file://, gs:// or s3://"):
+        ModelStore(base, "m")
+
+
+def test_a_store_whose_package_is_missing(monkeypatch):
+    """What has to be installed is named."""
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(TrainingError, match=r"s3fs.*requirements/object-stores.txt"):
+        ModelStore("s3://bucket/models", "m")
 
 
 def test_a_base_path_that_cannot_be_written_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from trainer.errors import TrainingError
 from trainer.recipe import parse
 from trainer.record import Records
 from trainer.registry import Registry
+from trainer.store import Published
 
 pytestmark = [
     # Keras's variables under NumPy 2.
@@ -44,13 +45,15 @@ def record(recipe, model, tmp_path):
         (export / "saved_model.pb").write_text("graph")
         (report / "report.html").write_text("page")
         with tracking.Run(uri, recipe, TAGS) as run:
+            run.trial(1, {"fit.learning_rate": 0.01, "network.hidden": [8, 4]}, "accuracy", [0.5, 0.75], "complete")
+            run.searched(recipe, {"network.hidden": [8, 4]})
             run.epoch(1, {"train_loss": 2.0})
             run.epoch(2, {"train_loss": 1.0})
             run.trained_on(np.array([1, 2], np.uint64))
             run.result(model, np.ones((1, 2), np.float32), {"accuracy": 0.75, "recall_nuts & bolts (M4)": 1.0})
             run.judged(export, report, "{}", {"latency_ms_1": 0.5}, passed=passed)
             if passed:
-                run.published(export, {"accuracy": 0.75}, promote=False)
+                run.published(Published(1, str(export)), {"accuracy": 0.75}, promote=False)
         return run.id
 
     return record
@@ -73,6 +76,14 @@ def check(client, recipe):
         paths = artifacts(client, run_id)
         assert paths >= {"recipe.json", "contract.json", "report/report.html", "export/saved_model.pb", "model/MLmodel"}
         assert not {path for path in paths if "assets.extra" in path}
+        assert run.data.tags["override.network.hidden"] == "[8, 4]"
+        within = f"tags.`mlflow.parentRunId` = '{run_id}'"
+        (trial,) = client.search_runs([run.info.experiment_id], within)
+        assert (trial.info.run_name, trial.info.status) == ("trial-1", "FINISHED")
+        assert trial.data.params == {"fit.learning_rate": "0.01", "network.hidden": "[8, 4]"}
+        assert trial.data.tags["search.ended"] == "complete"
+        values = client.get_metric_history(trial.info.run_id, "accuracy")
+        assert [(each.step, each.value) for each in values] == [(1, 0.5), (2, 0.75)]
         (version,) = Registry(client).versions(recipe.name)
         assert (version.run_id, version.aliases) == (run_id, ["champion"])
         assert version.tags.items() >= {**TAGS, "figures.accuracy": "0.75", "model_store.version": "1"}.items()
@@ -124,7 +135,7 @@ def test_an_upload_that_is_cut_short_may_be_done_again(store, record, check, mon
     run_id = tracking.upload(records, kept, store)
     client = tracking.MlflowClient(store)
     experiment = client.get_run(run_id).info.experiment_id
-    assert [run.info.run_id for run in client.search_runs([experiment])] == [run_id]
+    assert [run.info.run_id for run in client.search_runs([experiment], "tags.gate = 'passed'")] == [run_id]
     check(run_id)
 
 

@@ -1,3 +1,6 @@
+import dataclasses
+
+import numpy as np
 import pytest
 
 from trainer import data
@@ -60,3 +63,12 @@ def test_each_source_is_reached_by_its_name(source, recipe, tmp_path):
     else:
         with pytest.raises(TrainingError, match="No such file"):
             data.load(wanted)
+
+
+@pytest.mark.parametrize("number", [-1, 3])
+def test_a_class_out_of_range_is_told(load, bars, monkeypatch, number):
+    """An example of a class that there is not is named before anything is trained."""
+    targets = np.where(np.arange(60) == 4, number, bars.targets)
+    monkeypatch.setattr(mnist, "packaged", lambda: dataclasses.replace(bars, targets=targets))
+    with pytest.raises(TrainingError, match=f"bars: example 5 is of the class number {number}, expected 0 to 2"):
+        load()
