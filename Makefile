@@ -14,8 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train mlflow test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline \
-	client lock clean
+.PHONY: help run demo train mlflow test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17

@@ -78,6 +78,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.timeouts: list[float | None] = []
         self.last: tfs.PredictRequest | None = None
         """The last Predict as it came."""
+        self._released = asyncio.Event()
+        self._released.set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -103,6 +105,14 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def hold(self) -> None:
+        """Lets no Predict be answered until `release`."""
+        self._loop.call_soon_threadsafe(self._released.clear)
+
+    def release(self) -> None:
+        """Answers what was held."""
+        self._loop.call_soon_threadsafe(self._released.set)
 
     def tell(self, service: str, *, serving: bool) -> None:
         """Sets the health of a service."""
@@ -158,6 +168,7 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.timeouts.append(context.time_remaining())
         try:
             await asyncio.sleep(self.delay)
+            await self._released.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

@@ -124,10 +124,17 @@ def gateway(server: FakeModelServer, start_gateway: StartGateway) -> Gateway:
 
 
 @pytest.fixture(scope="module")
-def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway that the tests of a module share, in front of a server of its own."""
-    with digits_server() as fake, gateways(tmp_path_factory.mktemp("gateway")) as start:
-        yield start(fake.address)
+def shared_server() -> Iterator[FakeModelServer]:
+    """A fake model server that the tests of a module share."""
+    with digits_server() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(shared_server: FakeModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that the tests of a module share, in front of `shared_server`."""
+    with gateways(tmp_path_factory.mktemp("gateway")) as start:
+        yield start(shared_server.address)
 
 
 async def eventually(condition: Callable[[], Awaitable[Any]], message: str = "never came true") -> Any:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -37,6 +38,13 @@ async def answers(gateway: Gateway) -> bool:
             return (await client.predict(PNG)).label == "3"
         except TensorgateError:
             return False
+
+
+@pytest.fixture
+def broken(shared_server: FakeModelServer) -> Iterator[FakeModelServer]:
+    """The shared server, whose answers are good again after the test."""
+    yield shared_server
+    shared_server.error = shared_server.garbage = None
 
 
 async def test_restart(gateway: Gateway, server: FakeModelServer) -> None:
@@ -98,23 +106,25 @@ async def test_slow(start_gateway: StartGateway, server: FakeModelServer) -> Non
         ({"probabilities": np.full((1, 10), np.nan, np.float32)}, "NaN"),
     ],
 )
-async def test_garbage(gateway: Gateway, server: FakeModelServer, outputs: dict[str, np.ndarray], text: str) -> None:
+async def test_garbage(
+    shared_gateway: Gateway, broken: FakeModelServer, outputs: dict[str, np.ndarray], text: str
+) -> None:
     """Outputs that are not what the contract says are INTERNAL, and say what they are."""
-    server.garbage = tfs.PredictResponse()
+    broken.garbage = tfs.PredictResponse()
     for name, array in outputs.items():
-        server.garbage.outputs[name].CopyFrom(codec.to_proto(np.asarray(array)))
-    error = await failure(gateway)
+        broken.garbage.outputs[name].CopyFrom(codec.to_proto(np.asarray(array)))
+    error = await failure(shared_gateway)
     assert error.code == "INTERNAL"
     assert text in error.message
 
 
-async def test_broken_tensor(gateway: Gateway, server: FakeModelServer) -> None:
+async def test_broken_tensor(shared_gateway: Gateway, broken: FakeModelServer) -> None:
     """A tensor whose shape lies is INTERNAL, and nothing of its size is allocated."""
-    server.garbage = tfs.PredictResponse()
-    tensor = server.garbage.outputs["probabilities"]
+    broken.garbage = tfs.PredictResponse()
+    tensor = broken.garbage.outputs["probabilities"]
     tensor.dtype, tensor.float_val[:] = 1, [0.5]
     tensor.tensor_shape.dim.add(size=2**40)
-    assert "broken tensor" in (await failure(gateway)).message
+    assert "broken tensor" in (await failure(shared_gateway)).message
 
 
 @pytest.mark.parametrize(
@@ -128,10 +138,12 @@ async def test_broken_tensor(gateway: Gateway, server: FakeModelServer) -> None:
         (grpc.StatusCode.PERMISSION_DENIED, "INTERNAL"),
     ],
 )
-async def test_error_codes(gateway: Gateway, server: FakeModelServer, code: grpc.StatusCode, expected: str) -> None:
+async def test_error_codes(
+    shared_gateway: Gateway, broken: FakeModelServer, code: grpc.StatusCode, expected: str
+) -> None:
     """Every status of the backend has one of ours; only what concerns the request keeps its text."""
-    server.error = (code, "secret of the backend")
-    error = await failure(gateway)
+    broken.error = (code, "secret of the backend")
+    error = await failure(shared_gateway)
     assert error.code == expected
     assert ("secret" in error.message) == (code is grpc.StatusCode.INVALID_ARGUMENT)
 
@@ -238,9 +250,12 @@ async def test_overload(
 ) -> None:
     """More than may wait, or be answered at once, is refused at once with RESOURCE_EXHAUSTED and when to try again."""
     gateway = start_gateway(server.address, *flags)
-    server.delay = 1.5
+    server.hold()
     async with gateway.client() as client:
-        outcomes = await asyncio.gather(*(client.predict(PNG) for _ in range(20)), return_exceptions=True)
+        calls = [asyncio.create_task(client.predict(PNG)) for _ in range(20)]
+        await eventually(lambda: asyncio.sleep(0, sum(call.done() for call in calls) >= 20 - admitted))
+        server.release()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, TensorgateError)]
     assert len(outcomes) - len(refused) == admitted
     for error in refused:

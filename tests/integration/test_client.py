@@ -108,7 +108,7 @@ def test_models(shared_gateway: Gateway) -> None:
 def test_one_line_for_what_is_wrong(shared_gateway: Gateway, files: list[str]) -> None:
     """No key, no gateway, no model or no file: one line on stderr and a status that is not 0."""
     for gateway, arguments, environment, status, expected in (
-        (shared_gateway, ["predict", *files], {"TENSORGATE_KEY": ""}, 1, "UNAUTHENTICATED: no API key"),
+        (shared_gateway, ["predict", *files], {"TENSORGATE_KEY": ""}, 1, "UNAUTHENTICATED: no credential"),
         (None, ["predict", "--address=127.0.0.1:1", *files], {}, 1, "UNAVAILABLE"),
         (shared_gateway, ["predict", "--model=cats", *files], {}, 1, "NOT_FOUND"),
         (shared_gateway, ["predict", "--ca-file=none.pem", *files], {}, 1, "none.pem"),

@@ -79,7 +79,7 @@ def test_more_processes(shared_gateway: Gateway, images: Path, tmp_path: Path, o
         "-r",
         "4",
         "-t",
-        "4s",
+        "2s",
         "--stop-timeout",
         "10",
     ]

@@ -1,4 +1,4 @@
-"""What `make terraform-check` has to find: each test breaks one thing in a copy."""
+"""What `make terraform-check` has to find: it is run on broken copies."""
 
 import os
 import shlex
@@ -21,24 +21,28 @@ GCP, AWS = "modules/gcp_serving", "modules/aws_serving"
 
 
 @pytest.mark.parametrize(
-    ("file", "right", "wrong", "found"),
+    "mistakes",
     [
-        (f"{GCP}/service.tf", "container_port = ", "container_prot = ", '"container_prot" is not expected here'),
-        (f"{GCP}/iam.tf", '  role   = "roles/storage.objectViewer"\n', "", '"role" is required'),
-        (f"{GCP}/store.tf", '"enforced"', '"inherited"', "The model store is never public"),
-        (f"{AWS}/iam.tf", '"s3:ListBucket"', '"s3:*"', "No action is a wildcard"),
+        [(f"{GCP}/service.tf", "container_port = ", "container_prot = ", '"container_prot" is not expected here')],
+        [(f"{GCP}/iam.tf", '  role   = "roles/storage.objectViewer"\n', "", '"role" is required')],
+        [
+            (f"{GCP}/store.tf", '"enforced"', '"inherited"', "The model store is never public"),
+            (f"{AWS}/iam.tf", '"s3:ListBucket"', '"s3:*"', "No action is a wildcard"),
+        ],
     ],
-    ids=["misspelt", "missing", "public-bucket", "wildcard"],
+    ids=["misspelt", "missing", "unsafe"],
 )
-def test_wrong_copy(file: str, right: str, wrong: str, found: str, tmp_path: Path) -> None:
-    """A mistake that somebody could make ends the check, and the check says what it is."""
-    shutil.copytree(ROOT / "terraform", tmp_path / "terraform")
-    changed = tmp_path / "terraform" / file
-    text = changed.read_text()
-    assert right in text
-    changed.write_text(text.replace(right, wrong))
+def test_wrong_copy(mistakes: list[tuple[str, str, str, str]], tmp_path: Path) -> None:
+    """A mistake that somebody could make ends the check, which says what it is; of two modules, both are checked."""
+    # Left out, for time: the modules' tests of their variables, which find none of these.
+    shutil.copytree(ROOT / "terraform", tmp_path / "terraform", ignore=shutil.ignore_patterns("bad_input.tftest.hcl"))
+    for file, right, wrong, _ in mistakes:
+        changed = tmp_path / "terraform" / file
+        text = changed.read_text()
+        assert right in text
+        changed.write_text(text.replace(right, wrong))
     ended = subprocess.run(
-        [tmp_path / "terraform/check.sh", str(Path(file).parent)],
+        [tmp_path / "terraform/check.sh", *{str(Path(file).parent) for file, *_ in mistakes}],
         env=os.environ | {"TFCHECK": str(TFCHECK)},
         capture_output=True,
         text=True,
@@ -46,7 +50,9 @@ def test_wrong_copy(file: str, right: str, wrong: str, found: str, tmp_path: Pat
         check=False,
     )
     assert ended.returncode != 0
-    assert found in " ".join((ended.stdout + ended.stderr).split())
+    said = " ".join((ended.stdout + ended.stderr).split())
+    for *_, found in mistakes:
+        assert found in said
 
 
 def test_plan_apply_and_drift(tmp_path: Path) -> None:
