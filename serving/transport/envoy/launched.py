@@ -1,0 +1,41 @@
+"""What the process that becomes Envoy tells the program inside."""
+
+import json
+import os
+import signal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+_VARIABLE = "TENSORGATE_INSIDE_ENVOY"
+# Envoy would end at once; these stay pending instead until the program inside asks for them, and ends in order.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Launched:
+    """How the process was started."""
+
+    arguments: list[str]
+    """The program's command line."""
+    ports: dict[str, int]
+    """The port by each address that was asked for."""
+    directory: str
+    """Holds the admin interface's socket; nobody else can enter."""
+
+    @property
+    def admin(self) -> Path:
+        """The admin interface's socket."""
+        return Path(self.directory) / "admin.sock"
+
+    def environment(self) -> dict[str, str]:
+        """The variable by which `current` knows."""
+        return {_VARIABLE: json.dumps(asdict(self))}
+
+    @classmethod
+    def current(cls) -> Self:
+        """How this process was started; RuntimeError if not as Envoy."""
+        text = os.environ.get(_VARIABLE)
+        if text is None:
+            raise RuntimeError("this application runs inside Envoy; start its program with --transport=envoy")
+        return cls(**json.loads(text))
