@@ -3,15 +3,18 @@
 import asyncio
 import sys
 
+import yaml
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
-from gateway.bootstrap import run
 from gateway.key_commands import run as run_keys
 from gateway.settings import Settings
-from serving.transport.grpc_aio import AddressTakenError
+from serving.transport.addresses import AddressTakenError
+from serving.transport.envoy.options import EnvoyOptions
 
 USAGE = 2
+# What Envoy loads.
+INSIDE_ENVOY = "gateway.inside_envoy:app"
 
 
 def main(arguments: list[str]) -> int:
@@ -25,29 +28,28 @@ def main(arguments: list[str]) -> int:
             print(f"gateway: {line}", file=sys.stderr)
         return USAGE
     if settings.print_envoy_config or settings.transport == "envoy":
-        return _in_envoy(settings, arguments)
+        return _become_envoy(settings, arguments)
+    from gateway.bootstrap import run  # noqa: PLC0415  # most of the start, and of no use to what becomes Envoy
+
     return asyncio.run(run(settings))
 
 
-def _in_envoy(settings: Settings, arguments: list[str]) -> int:
-    """Becomes Envoy; returns only if that cannot be, or if its configuration is all that is asked for."""
+def _become_envoy(settings: Settings, arguments: list[str]) -> int:
+    """Returns only if that cannot be, or if Envoy's configuration is all that is asked for."""
     try:
-        from gateway import inside_envoy  # noqa: PLC0415  # pyvoy has no wheels for every platform
+        from serving.transport.envoy.launch import configuration, launch  # noqa: PLC0415  # not on every platform
     except ImportError as error:
-        print(
-            "gateway: the transport envoy needs the package pyvoy, which there is for Linux on x86-64 and arm64 and "
-            f"for macOS on arm64: {error}; --transport=grpc.aio works everywhere",
-            file=sys.stderr,
-        )
+        print(f"gateway: {error}: the transport envoy needs pyvoy; grpc.aio needs nothing", file=sys.stderr)
         return 1
+    options = EnvoyOptions(**settings.envoy.model_dump(), json_log=settings.log.format == "json")
     try:
-        if settings.print_envoy_config:
-            print(inside_envoy.config(settings), end="")
-            return 0
-        inside_envoy.launch(settings, arguments)
+        if not settings.print_envoy_config:
+            launch(INSIDE_ENVOY, arguments, [settings.listen], options)
+        print(yaml.safe_dump(configuration(INSIDE_ENVOY, [settings.listen], options), sort_keys=False), end="")
     except AddressTakenError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
 def _problems(error: Exception) -> list[str]:

@@ -28,8 +28,9 @@ from gateway.servicers import health, inference
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.settings import Settings
+from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.server import EnvoyServer
-from serving.transport.grpc_aio import AddressTakenError, GrpcAioServer
+from serving.transport.grpc_aio import GrpcAioServer
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 log = structlog.get_logger("gateway")

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from gateway.catalog import Catalog
 from gateway.metrics import Metrics
-from serving.transport.grpc_aio import AddressTakenError
+from serving.transport.addresses import AddressTakenError
 
 
 def application(catalog: Catalog, metrics: Metrics, draining: Callable[[], bool]) -> Starlette:

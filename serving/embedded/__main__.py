@@ -35,7 +35,7 @@ def main() -> int:
     from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
     from serving.embedded.version import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.warm_up import load_warm  # noqa: PLC0415  # likewise
-    from serving.transport.grpc_aio import AddressTakenError  # noqa: PLC0415  # likewise
+    from serving.transport.addresses import AddressTakenError  # noqa: PLC0415  # likewise
 
     try:
         # A typo is to be told before TensorFlow takes its time.

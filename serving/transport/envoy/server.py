@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import grpc
 import grpc.aio
 
+from serving.transport.addresses import AddressTakenError
 from serving.transport.asgi.application import GrpcApplication
 from serving.transport.envoy.host import Host
-from serving.transport.grpc_aio import AddressTakenError, Register
+from serving.transport.grpc_aio import Register
 
 
 class EnvoyServer:

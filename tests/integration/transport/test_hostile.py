@@ -8,7 +8,7 @@ import struct
 import grpc.aio
 import pytest
 
-from serving.transport.grpc_aio import AddressTakenError
+from serving.transport.addresses import AddressTakenError
 from tests.fakes.asgi_host import frame
 from tests.fakes.transport_service import MAX_HEADER_BYTES
 from tests.integration.conftest import TIMEOUT, eventually
