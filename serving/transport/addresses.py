@@ -1,0 +1,5 @@
+"""Addresses to listen on."""
+
+
+class AddressTakenError(OSError):
+    """The address cannot be listened on."""
