@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -47,11 +47,12 @@ class GrpcApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        refusal = _not_grpc(scope)
+        headers = dict(scope["headers"])
+        refusal = _not_grpc(scope, headers)
         if refusal is not None:
             await _refuse(send, *refusal)
             return
-        call = Call(scope, receive, send)
+        call = Call(scope, headers, receive, send)
         self._enter(call)
         try:
             await self._run(call, scope)
@@ -133,10 +134,9 @@ async def _stream(call: Call, requests: Requests) -> AsyncIterator[Any]:
         yield call.parsed(message)
 
 
-def _not_grpc(scope: Scope) -> tuple[int, str] | None:
+def _not_grpc(scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
     """HTTP's status and a text, if the request is none of gRPC's."""
-    headers = dict(scope["headers"])
-    content_type: bytes = headers.get(b"content-type", b"")
+    content_type = headers.get(b"content-type", b"")
     if not content_type.startswith(b"application/grpc") or content_type[16:17] not in (b"", b"+", b";"):
         return 415, "expected content-type application/grpc"
     if scope["method"] != "POST":

@@ -31,16 +31,16 @@ _STATUS = {code: (b"grpc-status", str(code.value[0]).encode()) for code in grpc.
 
 
 class Call(grpc.aio.ServicerContext[Any, Any]):
-    """The context of a call that runs in the current task."""
+    """The context of a call that runs in the current task; `headers` are the scope's by name."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         self._scope = scope
+        self._headers = headers
         self._receive = receive
         self._send = send
         self._task = asyncio.current_task()
         self._requests: Requests | None = None
         self._metadata: Metadata = ()
-        self._accepted = b""
         self._encoding = b"identity"
         self._compress_next = True
         self._initial: Headers | None = None
@@ -61,17 +61,15 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
 
     def open(self, max_message_bytes: int) -> Requests:
         """Reads the headers and starts the clock; CallError if they are none of gRPC's."""
-        headers: Headers = self._scope["headers"]
-        own = dict(headers)
-        self._accepted = own.get(b"grpc-accept-encoding", b"")
-        if b"grpc-timeout" in own:
-            seconds = timeout_seconds(own[b"grpc-timeout"])
+        headers = self._headers
+        if b"grpc-timeout" in headers:
+            seconds = timeout_seconds(headers[b"grpc-timeout"])
             self._deadline = time.monotonic() + seconds
             self._timer = asyncio.get_running_loop().call_later(
                 min(seconds, _LONGEST_TIMER), self.cut_short, grpc.StatusCode.DEADLINE_EXCEEDED
             )
-        self._metadata = to_metadata(headers)
-        frames = Frames(max_message_bytes, own.get(b"grpc-encoding", b"identity"))
+        self._metadata = to_metadata(self._scope["headers"])
+        frames = Frames(max_message_bytes, headers.get(b"grpc-encoding", b"identity"))
         self._requests = Requests(self._receive, frames, self._client_gone)
         return self._requests
 
@@ -225,7 +223,7 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         if self._initial is not None:
             raise RuntimeError("set_compression comes before the initial metadata is sent")
         encoding = _ENCODINGS[compression]
-        accepted = {name.strip() for name in self._accepted.split(b",")}
+        accepted = {name.strip() for name in self._headers.get(b"grpc-accept-encoding", b"").split(b",")}
         self._encoding = encoding if encoding in accepted else b"identity"
 
     def disable_next_message_compression(self) -> None:

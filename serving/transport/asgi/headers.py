@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 import grpc
@@ -61,9 +62,9 @@ def to_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
     """
     entries: list[tuple[str, str | bytes]] = []
     for name, value in headers:
-        if name in RESERVED:
+        key = _key(name)
+        if not key:
             continue
-        key = name.decode("latin-1")
         if key.endswith("-bin"):
             # Hosts and proxies may join the values of a repeated key.
             entries += [(key, _unbase64(key, part)) for part in value.split(b",")]
@@ -88,6 +89,12 @@ def to_headers(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
             raise ValueError(f"the value of the metadata key {key!r}; expected printable ASCII, or a key in -bin")
         headers.append((name, text.encode()))
     return headers
+
+
+@lru_cache(1024)
+def _key(name: bytes) -> str:
+    """The metadata key of a header, empty for the protocol's own. Most calls have the same few."""
+    return "" if name in RESERVED else name.decode("latin-1")
 
 
 def _unbase64(key: str, value: bytes) -> bytes:
