@@ -52,6 +52,12 @@ def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
     return tuple((name, int(value) if _INTEGER.fullmatch(value) else value) for name, value in pairs)
 
 
+def _transport(text: str) -> str:
+    if text not in ("grpc.aio", "envoy"):
+        raise argparse.ArgumentTypeError(f"expected grpc.aio or envoy, not {text!r}")
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flags:
     """What the server was told at start."""
@@ -108,6 +114,15 @@ class Flags:
     grpc_socket_path: str = field(
         default="", metadata=_about("listening", str, "Unix socket to listen on as well, in plain text")
     )
+    transport: str = field(
+        default="grpc.aio",
+        metadata=_about(
+            "listening",
+            _transport,
+            "what carries gRPC: grpc.aio, grpcio's own server, or envoy, the server inside Envoy, where a call costs a "
+            "fraction",
+        ),
+    )
     ssl_config_file: Path | None = field(
         default=None,
         metadata=_about(
@@ -156,6 +171,12 @@ class Flags:
         ),
     )
 
+    @property
+    def addresses(self) -> list[str]:
+        """Where to listen, as `host:port` and `unix:path`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return [f"{host}:{self.port}", *([f"unix:{self.grpc_socket_path}"] if self.grpc_socket_path else [])]
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -187,4 +208,6 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
     parsed = Flags(**vars(parser.parse_args(arguments)))
     if not parsed.model_base_path and not parsed.model_config_file:
         parser.error("one of --model_base_path and --model_config_file is required")
+    if parsed.transport == "envoy" and parsed.grpc_channel_arguments:
+        parser.error("--grpc_channel_arguments are for --transport=grpc.aio")
     return parsed

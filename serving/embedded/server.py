@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import os
-import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,8 @@ from serving.embedded.health import Health
 from serving.embedded.manager import Manager
 from serving.embedded.servicers import ModelServicer, PredictionServicer
 from serving.embedded.version import Loader, Servable
-from serving.transport.grpc_aio import GrpcAioServer
+from serving.transport.envoy.server import EnvoyServer
+from serving.transport.grpc_aio import GrpcAioServer, Register
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
 
 logger = logging.getLogger(__name__)
@@ -67,16 +67,15 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
         manager.on_change = lambda: health.update(ready=catalog.ready())
         manager.on_change()
         registrations.append(partial(health_pb2_grpc.add_HealthServicer_to_server, health.servicer))
-    server = GrpcAioServer(registrations, interceptors=[ErrorInterceptor()], options=flags.grpc_channel_arguments)
-    host = f"[{flags.host}]" if ":" in flags.host else flags.host
-    port = server.bind(f"{host}:{flags.port}", credentials)
-    if flags.grpc_socket_path:
-        server.bind(f"unix:{flags.grpc_socket_path}")
+    server = _server(flags, registrations)
+    address, *socket_addresses = flags.addresses
+    port = server.bind(address, credentials)
+    for socket_address in socket_addresses:
+        server.bind(socket_address)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server.on_stop_signal(stop.set)
     await server.start()
-    logger.info("serving gRPC on %s:%s", host, port)
+    logger.info("serving gRPC on %s:%s", address.rpartition(":")[0], port)
     polling = [asyncio.create_task(_repeat(poll, seconds)) for poll, seconds in polls]
     await stop.wait()
     logger.info("stopping; calls in flight have %g seconds to finish", _DRAIN_SECONDS)
@@ -84,6 +83,13 @@ async def serve(flags: Flags, load: Callable[[Path], Servable]) -> None:
         task.cancel()
     await health.drain()
     await server.stop(_DRAIN_SECONDS)
+
+
+def _server(flags: Flags, registrations: Sequence[Register]) -> GrpcAioServer | EnvoyServer:
+    interceptors = [ErrorInterceptor()]
+    if flags.transport == "envoy":
+        return EnvoyServer(registrations, interceptors=interceptors)
+    return GrpcAioServer(registrations, interceptors=interceptors, options=flags.grpc_channel_arguments)
 
 
 async def _repeat(action: Callable[[], Awaitable[None]], seconds: int) -> None:

@@ -44,9 +44,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=["grpc.aio", "envoy"])
 def client(base: Path, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of the server that is on trial."""
-    address = os.environ.get("TENSORGATE_TFS_ADDRESS") or request.getfixturevalue("start")(base)[1]
-    with Client(address) as client:
+    """A client of the server that is on trial, by each transport."""
+    address = os.environ.get("TENSORGATE_TFS_ADDRESS")
+    if request.param == "envoy":
+        if address:
+            pytest.skip("the server at TENSORGATE_TFS_ADDRESS has one transport")
+        pytest.importorskip("pyvoy", reason="pyvoy has no wheel for this platform")
+    with Client(address or request.getfixturevalue("start")(base, f"--transport={request.param}")[1]) as client:
         yield client

@@ -26,7 +26,7 @@ class EnvoyServer:
             registrations, interceptors=interceptors, max_message_bytes=max_message_bytes
         )
 
-    def bind(self, address: str) -> int:
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:  # noqa: ARG002  # Envoy has its own
         """The port that Envoy has for `address`. AddressTakenError if it was not launched with it."""
         try:
             return self._host.port(address)
