@@ -73,14 +73,18 @@ async def run(flags: Flags) -> int:
 
 def _become_envoy(flags: Flags) -> int:
     """Returns only if that cannot be."""
+    from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
+    from serving.embedded.credentials import envoy_tls  # noqa: PLC0415  # likewise
+
     try:
         from serving.transport.envoy.launch import launch  # noqa: PLC0415  # pyvoy is not for every platform
     except ImportError as error:
         logger.error("%s: the transport envoy needs pyvoy; grpc.aio needs nothing", error)  # noqa: TRY400  # likewise
         return 1
     try:
-        launch("serving.embedded.inside_envoy:app", sys.argv[1:], flags.addresses, EnvoyOptions(json_log=False))
-    except AddressTakenError as error:
+        tls = envoy_tls(flags.ssl_config_file) if flags.ssl_config_file else None
+        launch("serving.embedded.inside_envoy:app", sys.argv[1:], flags.addresses, EnvoyOptions(json_log=False), tls)
+    except (AddressTakenError, ConfigFileError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1
 

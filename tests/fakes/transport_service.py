@@ -1,9 +1,13 @@
-"""A service that shows what a transport carries: `python -m tests.fakes.transport_service --transport=…`."""
+"""A service that shows what a transport carries: `python -m tests.fakes.transport_service TRANSPORT [TLS_DIRECTORY]`.
+
+With a directory, where key.pem, certificate.pem and clients.pem are, clients must show a certificate.
+"""
 
 import asyncio
 import json
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,7 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from serving.transport.envoy.host import Host
-from serving.transport.envoy.options import EnvoyOptions
+from serving.transport.envoy.options import EnvoyOptions, Tls
 from serving.transport.envoy.server import EnvoyServer
 from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.health import HealthServicer
@@ -43,8 +47,15 @@ class Servicer:
         await context.send_initial_metadata((("initial", "1"), ("initial", "2")))
         context.set_trailing_metadata((("trailing-bin", b"\0\xff"),))
         metadata = [[key, repr(value)] for key, value in context.invocation_metadata()]
+        identities = context.peer_identities()
         return json.dumps(
-            {"metadata": metadata, "peer": context.peer(), "time_remaining": context.time_remaining()}
+            {
+                "metadata": metadata,
+                "peer": context.peer(),
+                "time_remaining": context.time_remaining(),
+                "identity": [context.peer_identity_key(), [name.decode() for name in identities or ()]],
+                "auth": {key: [value.decode() for value in values] for key, values in context.auth_context().items()},
+            }
         ).encode()
 
     async def Fail(self, request: bytes, context: Any) -> bytes:
@@ -117,14 +128,15 @@ def register(servicer: Servicer, server: grpc.aio.Server) -> None:
 
 async def serve(arguments: list[str]) -> int:
     """Serves until SIGTERM."""
-    kind: Any = EnvoyServer if arguments == ["--transport=envoy"] else GrpcAioServer
+    transport, *tls = arguments
+    kind: Any = EnvoyServer if transport == "envoy" else GrpcAioServer
     health = HealthServicer()
     await health.tell("", serving=True)
     server = kind(
         [partial(register, Servicer()), partial(add_HealthServicer_to_server, health)],
         max_message_bytes=MAX_MESSAGE_BYTES,
     )
-    port = server.bind(LISTEN)
+    port = server.bind(LISTEN, credentials(Path(tls[0])) if tls else None)
     stopping = asyncio.Event()
     server.on_stop_signal(stopping.set)
     await server.start()
@@ -137,12 +149,28 @@ async def serve(arguments: list[str]) -> int:
     return 0
 
 
+def credentials(directory: Path) -> grpc.ServerCredentials:
+    """What grpcio takes of the directory."""
+    key, certificate, clients = (
+        (directory / name).read_bytes() for name in ("key.pem", "certificate.pem", "clients.pem")
+    )
+    return grpc.ssl_server_credentials([(key, certificate)], clients, require_client_auth=True)
+
+
 app = Host(serve)
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--transport=envoy"]:
+    name, *rest = sys.argv[1:]
+    if name == "envoy":
         from serving.transport.envoy.launch import launch  # pyvoy is not for every platform
 
+        directory = Path(rest[0]) if rest else None
+        tls = directory and Tls(
+            key=directory / "key.pem",
+            certificate=directory / "certificate.pem",
+            client_ca=directory / "clients.pem",
+            require_client_certificate=True,
+        )
         options = EnvoyOptions(max_header_bytes=MAX_HEADER_BYTES)
-        launch("tests.fakes.transport_service:app", sys.argv[1:], [LISTEN], options)
+        launch("tests.fakes.transport_service:app", sys.argv[1:], [LISTEN], options, tls)
     asyncio.run(serve(sys.argv[1:]))

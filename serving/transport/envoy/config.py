@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyvoy import PyvoyServer
 
-from serving.transport.envoy.options import EnvoyOptions
+from serving.transport.envoy.launched import ADMIN_SOCKET
+from serving.transport.envoy.options import EnvoyOptions, Tls
 
+_SERVER, _CLIENTS = "server", "clients"
 _MEBIBYTE = 1 << 20
 
 
@@ -28,32 +31,79 @@ class Listener:
         return {"socket_address": {"address": self.host, "port_value": self.port, "ipv4_compat": self.host == "::"}}
 
 
-def bootstrap(app: str, listeners: Sequence[Listener], admin: Listener, options: EnvoyOptions) -> dict[str, Any]:
-    """Envoy's bootstrap configuration for the ASGI application `app` ("module:attribute") on each of `listeners`."""
+def bootstrap(
+    app: str, listeners: Sequence[Listener], directory: Path, options: EnvoyOptions, tls: Tls | None = None
+) -> dict[str, Any]:
+    """Envoy's bootstrap configuration for the ASGI application `app` ("module:attribute") on each of `listeners`.
+
+    In `directory` are the admin interface's socket and what `secrets` gives. Unix sockets are in plain text always.
+    """
     limit = _extension(
         "resource_monitors.global_downstream_max_connections",
         "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
         max_active_downstream_connections=options.max_connections,
     )
+    manager = _connection_manager(app, options)
     return {
-        "admin": {"address": admin.address},
+        # Envoy wants a name wherever it watches files.
+        "node": {"id": "tensorgate", "cluster": "tensorgate"},
+        "admin": {"address": {"pipe": {"path": str(directory / ADMIN_SOCKET)}}},
         "application_log_config": {"log_format": _log_format(json=options.json_log)},
         "overload_manager": {"resource_monitors": [limit]},
         "static_resources": {
-            "listeners": [_listener(number, app, listener, options) for number, listener in enumerate(listeners)]
+            "listeners": [
+                {
+                    "name": f"grpc-{number}",
+                    "address": listener.address,
+                    # Otherwise a second server could take the same port, and each would get half of the connections.
+                    "enable_reuse_port": False,
+                    "per_connection_buffer_limit_bytes": _MEBIBYTE,
+                    "filter_chains": [
+                        {"filters": [manager]}
+                        | ({"transport_socket": _tls_socket(directory, tls)} if tls and not listener.path else {})
+                    ],
+                }
+                for number, listener in enumerate(listeners)
+            ]
         },
     }
 
 
-def _listener(number: int, app: str, listener: Listener, options: EnvoyOptions) -> dict[str, Any]:
-    return {
-        "name": f"grpc-{number}",
-        "address": listener.address,
-        # Otherwise a second server could take the same port, and each would get half of the connections.
-        "enable_reuse_port": False,
-        "per_connection_buffer_limit_bytes": _MEBIBYTE,
-        "filter_chains": [{"filters": [_connection_manager(app, options)]}],
+def secrets(tls: Tls) -> dict[str, dict[str, Any]]:
+    """The files of the directory that hold certificates and keys, by name, each a response of Envoy's SDS."""
+    contents: dict[str, dict[str, Any]] = {
+        _SERVER: {
+            "tls_certificate": {
+                "certificate_chain": _data_source(tls.certificate),
+                "private_key": _data_source(tls.key),
+            }
+        }
     }
+    if tls.client_ca:
+        contents[_CLIENTS] = {"validation_context": {"trusted_ca": _data_source(tls.client_ca)}}
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+    return {
+        f"{name}.json": {"resources": [{"@type": kind, "name": name, **content}]} for name, content in contents.items()
+    }
+
+
+def _tls_socket(directory: Path, tls: Tls) -> dict[str, Any]:
+    def secret(name: str) -> dict[str, Any]:
+        return {"name": name, "sds_config": {"path_config_source": {"path": str(directory / f"{name}.json")}}}
+
+    context = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [secret(_SERVER)]}
+    if tls.client_ca:
+        context["validation_context_sds_secret_config"] = secret(_CLIENTS)
+    return _extension(
+        "transport_sockets.tls",
+        "transport_sockets.tls.v3.DownstreamTlsContext",
+        common_tls_context=context,
+        require_client_certificate=tls.require_client_certificate,
+    )
+
+
+def _data_source(pem: bytes | Path) -> dict[str, str]:
+    return {"filename": str(pem.resolve())} if isinstance(pem, Path) else {"inline_string": pem.decode()}
 
 
 def _connection_manager(app: str, options: EnvoyOptions) -> dict[str, Any]:
@@ -66,6 +116,9 @@ def _connection_manager(app: str, options: EnvoyOptions) -> dict[str, Any]:
         http_filters=[_extension("filters.http.grpc_web", "filters.http.grpc_web.v3.GrpcWeb"), *_application(app)],
         # The caller's own id reaches us, or none.
         generate_request_id=False,
+        # What a client itself says of its certificate is dropped.
+        forward_client_cert_details="SANITIZE_SET",
+        set_current_client_cert_details={"subject": True, "cert": True, "dns": True, "uri": True},
         preserve_external_request_id=True,
         server_header_transformation="PASS_THROUGH",
         max_request_headers_kb=-(-options.max_header_bytes // 1024),

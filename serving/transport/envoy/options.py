@@ -1,6 +1,7 @@
 """What can be set of Envoy."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,3 +21,16 @@ class EnvoyOptions:
     """How long that sign may take, and likewise a request's headers, and reading what is left of an answer."""
     json_log: bool = True
     """Whether Envoy's own log lines are JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """Certificates and keys: PEM, or files of it. Files that are replaced by renaming are read again."""
+
+    key: bytes | Path
+    certificate: bytes | Path
+    """The server's, and those between it and the root."""
+    client_ca: bytes | Path | None = None
+    """Signs the clients' certificates."""
+    require_client_certificate: bool = False
+    """Otherwise clients may have none, but none of another CA."""

@@ -19,8 +19,8 @@ UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 class Service:
     """A running service."""
 
-    def __init__(self, transport: str, log: Path) -> None:
-        command = [sys.executable, "-m", "tests.fakes.transport_service", f"--transport={transport}"]
+    def __init__(self, transport: str, log: Path, *tls: Path) -> None:
+        command = [sys.executable, "-m", "tests.fakes.transport_service", transport, *map(str, tls)]
         self.process = Child(transport, command, log)
         self.transport = transport
         self.address = self.process.wait_for("serving on ", TIMEOUT).split()[-1]
@@ -45,11 +45,11 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         assert "never retrieved" not in log
 
 
-def start(transport: str, log: Path) -> Service:
+def start(transport: str, log: Path, *tls: Path) -> Service:
     """Starts the service; skips the test if the transport is not to be had here."""
     if transport == "envoy":
         pytest.importorskip("pyvoy", reason="pyvoy has no wheel for this platform")
-    return Service(transport, log)
+    return Service(transport, log, *tls)
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""TLS and mutual TLS on each transport: who calls is known to servicers in the same words."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+
+from tests.fakes.tls import Identity, certificate
+from tests.integration.conftest import TIMEOUT
+from tests.integration.transport.conftest import Service, method, start
+
+CLIENT = certificate()
+
+
+class Secure:
+    """The service with TLS, and its certificate."""
+
+    def __init__(self, service: Service, directory: Path) -> None:
+        self.service = service
+        self.directory = directory
+
+    def channel(self, identity: Identity | None = CLIENT) -> grpc.Channel:
+        """A channel that trusts the certificate that is on disk."""
+        key, chain = identity or (None, None)
+        roots = (self.directory / "certificate.pem").read_bytes()
+        return grpc.secure_channel(self.service.address, grpc.ssl_channel_credentials(roots, key, chain))
+
+
+def write(directory: Path, identity: Identity) -> None:
+    """Puts the server's identity in place as those who rotate certificates do, by renaming."""
+    for name, content in (("key.pem", identity.key), ("certificate.pem", identity.certificate)):
+        (directory / f".{name}").write_bytes(content)
+        (directory / f".{name}").rename(directory / name)
+
+
+@pytest.fixture(scope="module", params=["grpc.aio", "envoy"])
+def secure(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    """The service on each transport, which wants certificates of its clients."""
+    directory = tmp_path_factory.mktemp("tls")
+    (directory / "clients.pem").write_bytes(CLIENT.certificate)
+    write(directory, certificate())
+    service = start(request.param, directory / "log", directory)
+    try:
+        yield Secure(service, directory)
+    finally:
+        assert service.process.stop() == 0
+
+
+def test_client_identity(secure: Secure) -> None:
+    """A client's certificate, and the names in it, reach the servicer."""
+    with secure.channel() as channel:
+        told = json.loads(method(channel, "Describe")(b"", timeout=TIMEOUT))
+    name = x509.load_pem_x509_certificate(CLIENT.certificate).subject.rfc4514_string().removeprefix("CN=")
+    auth = told["auth"]
+    assert auth["transport_security_type"] == ["ssl"]
+    assert auth["x509_common_name"] == [name]
+    assert auth["x509_pem_cert"][0].strip() == CLIENT.certificate.decode().strip()
+    assert not [key for key, _ in told["metadata"] if "cert" in key]
+
+
+def test_a_claimed_identity_is_dropped(secure: Secure) -> None:
+    """What a client says of itself in the header that proxies use is nobody's identity."""
+    claim = (("x-forwarded-client-cert", 'Subject="CN=admin"'),)
+    with secure.channel() as channel:
+        told = json.loads(method(channel, "Describe")(b"", timeout=TIMEOUT, metadata=claim))
+    assert told["auth"]["x509_common_name"] != ["admin"]
+
+
+@pytest.mark.parametrize("identity", [None, certificate()])
+def test_strangers_are_refused(secure: Secure, identity: Identity | None) -> None:
+    """Without a certificate, or with one that nobody vouches for, there is no call."""
+    with secure.channel(identity) as channel, pytest.raises(grpc.RpcError) as caught:
+        method(channel, "Echo")(b"", timeout=TIMEOUT)
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("secure", ["envoy"], indirect=True)
+def test_rotation(secure: Secure) -> None:
+    """A certificate that is replaced is shown to who connects next; grpc.aio's owner must load it itself."""
+    write(secure.directory, certificate())
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        with secure.channel() as channel:
+            try:
+                assert method(channel, "Echo")(b"x", timeout=TIMEOUT) == b"x"
+            except grpc.RpcError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            else:
+                return
