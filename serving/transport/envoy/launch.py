@@ -68,11 +68,11 @@ def listener(address: str) -> Listener:
         return Listener(path=address.removeprefix("unix:"))
     name, _, port = address.rpartition(":")
     try:
-        family, kind, _, _, place = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        family, kind, _, _, place = socket.getaddrinfo(name.strip("[]"), None, type=socket.SOCK_STREAM)[0]
         # Envoy takes the port a moment later, and ends if it cannot.
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
+            probe.bind((place[0], int(port), *place[2:]))
             host, number = probe.getsockname()[:2]
     except (OSError, OverflowError) as error:
         raise AddressTakenError(f"cannot listen on {address}: {error}") from error
