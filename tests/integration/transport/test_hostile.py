@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import socket
 import struct
 
@@ -10,7 +11,7 @@ import pytest
 
 from serving.transport.addresses import AddressTakenError
 from tests.fakes.asgi_host import frame
-from tests.fakes.transport_service import MAX_HEADER_BYTES
+from tests.fakes.transport_service import MAX_HEADER_BYTES, SERVICE
 from tests.integration.conftest import TIMEOUT, eventually
 from tests.integration.transport.conftest import Service, is_cancelled, method
 from tests.integration.transport.raw import Raw
@@ -68,6 +69,24 @@ def test_no_grpc(service: Service) -> None:
         plain.sendall(b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n")
         heard = plain.recv(1000)
     assert heard.startswith(b"HTTP/1.1 505")
+
+
+@pytest.mark.parametrize(("name", "status"), [("Echo", b"grpc-status:0"), ("Nothing", None)])
+def test_grpc_web(service: Service, name: str, status: bytes | None) -> None:
+    """A browser's call by HTTP/1.1 is answered in its own words: the trailers are the last of the body."""
+    connection = http.client.HTTPConnection(service.address, timeout=TIMEOUT)
+    headers = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1"}
+    connection.request("POST", f"/{SERVICE}/{name}", frame(b"hello"), headers)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    assert response.status == 200
+    assert response.getheader("content-type") == "application/grpc-web+proto"
+    if status is None:
+        assert response.getheader("grpc-status") == "12"
+    else:
+        assert body.startswith(frame(b"hello") + b"\x80")
+        assert status in body
 
 
 async def test_a_connection_that_breaks(service: Service) -> None:
