@@ -18,7 +18,7 @@ from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.tls import Identity, certificate
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
 
 REQUEST = pb.PredictRequest(model="digits", instances=[pb.Instance(image=digits.encode(digits.band(3)))])
 
@@ -54,6 +54,7 @@ async def code(stub: InferenceServiceStub, key: str | None = None) -> str:
     return "OK"
 
 
+@on_both_transports
 async def test_renewal(start_gateway: StartGateway, server: FakeModelServer, tmp_path: Path) -> None:
     """New connections get a renewed certificate, on both ports; old ones, and calls on them, go on."""
     first, second = certificate(), certificate()
@@ -88,6 +89,7 @@ async def test_renewal(start_gateway: StartGateway, server: FakeModelServer, tmp
         assert page.read() == b"ok\n"
 
 
+@on_both_transports
 async def test_client_certificates(
     start_gateway: StartGateway, server: FakeModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

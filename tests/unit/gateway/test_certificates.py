@@ -30,14 +30,14 @@ def test_unusable(tmp_path: Path, content: bytes | None) -> None:
     """A file that is gone, holds something else or does not fit is named, once, and changes nothing."""
     files = write(tmp_path, certificate())
     certificates = Certificates(*files)
-    before = certificates._configuration
+    before = certificates.envoy
     if content is None:
         files[1].unlink()
     else:
         files[1].write_bytes(content)
     with pytest.raises(CertificateError, match=r"key\.pem"):
         certificates.reload()
-    assert certificates._configuration is before
+    assert certificates.envoy is before
     assert not certificates.reload()
     with pytest.raises(CertificateError):
         Certificates(*files)
