@@ -15,7 +15,6 @@ from gateway.certificates import CertificateError, Certificates
 from gateway.configuration import ConfigurationError
 from gateway.key_commands import run as run_keys
 from gateway.settings import Settings
-from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.options import EnvoyOptions
 
 USAGE = 2
@@ -63,7 +62,7 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
             launch.launch(INSIDE_ENVOY, arguments, [settings.listen], options, tls)
         told = launch.configuration(INSIDE_ENVOY, [settings.listen], options, tls)
         print(yaml.safe_dump(told, sort_keys=False), end="")
-    except (AddressTakenError, CertificateError) as error:
+    except (OSError, CertificateError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
     return 0

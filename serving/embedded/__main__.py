@@ -86,7 +86,7 @@ def _become_envoy(flags: Flags) -> int:
     try:
         tls = envoy_tls(flags.ssl_config_file) if flags.ssl_config_file else None
         launch("serving.embedded.inside_envoy:app", sys.argv[1:], flags.addresses, EnvoyOptions(json_log=False), tls)
-    except (AddressTakenError, ConfigFileError) as error:
+    except (OSError, ConfigFileError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1
 

@@ -27,7 +27,7 @@ def launch(
 
     An address is `host:port`, encrypted with `tls`, or `unix:path`. The program inside is handed `arguments`. The
     process keeps its id.
-    AddressTakenError if an address is not to be had.
+    AddressTakenError if an address is not to be had, another OSError if Envoy cannot be started.
     """
     listeners = [listener(address) for address in addresses]
     ports = {address: listener.port for address, listener in zip(addresses, listeners, strict=True)}

@@ -33,7 +33,7 @@ def test_bind(server: EnvoyServer) -> None:
     """Addresses have the ports that Envoy has for them; others are refused."""
     credentials = grpc.ssl_server_credentials([certificate()])
     assert (server.bind(PLAIN), server.bind(ENCRYPTED, credentials)) == (1, 2)
-    with pytest.raises(AddressTakenError, match="not told to listen on 127.0.0.1:9"):
+    with pytest.raises(AddressTakenError, match=r"not told to listen on 127\.0\.0\.1:9"):
         server.bind("127.0.0.1:9")
 
 
