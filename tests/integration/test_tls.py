@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import ssl
+import subprocess
+import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -124,6 +126,17 @@ async def test_client_certificates(
         async with stub(gateway, own, stranger) as connection:
             assert await code(connection, gateway.key) == "UNAVAILABLE"
     assert {"batch", "web", "old", "tester"} <= {line["client"] for line in gateway.calls()}
+
+
+@on_both_transports
+def test_unusable(tmp_path: Path, transport: str) -> None:
+    """A certificate that is none ends the start with one clear line."""
+    flags = write(tmp_path, Identity(b"no key", b"no certificate"))
+    command = [sys.executable, "-m", "gateway", "--models=digits", "--no-auth.enabled", f"--transport={transport}"]
+    ended = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("gateway: certificate and key cannot be used")
 
 
 async def test_plaintext_anywhere(start_gateway: StartGateway, server: FakeModelServer) -> None:
