@@ -184,6 +184,8 @@ def test_other_stores_are_refused(base):
 def test_a_store_whose_package_is_missing(monkeypatch):
     """What has to be installed is named."""
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    # What fsspec has used before it does not import again.
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(TrainingError, match=r"s3fs.*requirements/object-stores.txt"):
         ModelStore("s3://bucket/models", "m")
 
