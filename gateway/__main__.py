@@ -8,17 +8,18 @@ import sys
 # comes back as errors. Read when gRPC is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from gateway import configuration, logs, settings_page
-from gateway.auth.keys import KeysFileError
-from gateway.bootstrap import serve
-from gateway.certificates import CertificateError
+import yaml
+
+from gateway import configuration, settings_page
+from gateway.certificates import CertificateError, Certificates
 from gateway.configuration import ConfigurationError
-from gateway.guards import Guards
 from gateway.key_commands import run as run_keys
-from gateway.metrics import Metrics
-from serving.transport.grpc_aio import AddressTakenError
+from gateway.settings import Settings
+from serving.transport.envoy.options import EnvoyOptions
 
 USAGE = 2
+# What Envoy loads.
+INSIDE_ENVOY = "gateway.inside_envoy:app"
 
 
 def main(arguments: list[str]) -> int:
@@ -37,17 +38,32 @@ def main(arguments: list[str]) -> int:
         for line in str(error).splitlines():
             print(f"gateway: {line}", file=sys.stderr)
         return 1 if checking else USAGE
-    logs.configure(settings.log)
+    if not checking and (settings.print_envoy_config or settings.transport == "envoy"):
+        return _become_envoy(settings, arguments)
+    from gateway.bootstrap import check, run  # noqa: PLC0415  # most of the start, and of no use to what becomes Envoy
+
+    if checking:
+        return check(settings)
+    return asyncio.run(run(settings, lambda: configuration.load(arguments)))
+
+
+def _become_envoy(settings: Settings, arguments: list[str]) -> int:
+    """Returns only if that cannot be, or if Envoy's configuration is all that is asked for."""
     try:
-        if checking:
-            # Reads the files that the settings name.
-            Guards(settings, Metrics())
-            print("the settings are good")
-        else:
-            asyncio.run(serve(settings, lambda: configuration.load(arguments)))
-    except (AddressTakenError, CertificateError, KeysFileError) as error:
-        hint = "; make one with `python -m gateway keys create`" if isinstance(error, KeysFileError) else ""
-        print(f"gateway: {error}{hint}", file=sys.stderr)
+        from serving.transport.envoy import launch  # noqa: PLC0415  # not on every platform
+    except ImportError as error:
+        print(f"gateway: {error}: the transport envoy needs pyvoy; grpc.aio needs nothing", file=sys.stderr)
+        return 1
+    options = EnvoyOptions(**settings.envoy.model_dump(), json_log=settings.log.format == "json")
+    try:
+        certificates = Certificates.of(settings.tls)
+        tls = certificates.envoy if certificates else None
+        if not settings.print_envoy_config:
+            launch.launch(INSIDE_ENVOY, arguments, [settings.listen], options, tls)
+        told = launch.configuration(INSIDE_ENVOY, [settings.listen], options, tls)
+        print(yaml.safe_dump(told, sort_keys=False), end="")
+    except (OSError, CertificateError) as error:
+        print(f"gateway: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,9 +11,11 @@ import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from gateway import configuration
+from gateway import configuration, logs
+from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
+from gateway.certificates import CertificateError, Certificates
 from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.call_metrics import CallMetrics
@@ -34,6 +36,8 @@ from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
 from gateway.upstream import BatchLimits, Upstream
 from serving.transport import reflection
+from serving.transport.addresses import AddressTakenError
+from serving.transport.envoy.server import EnvoyServer
 from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
@@ -54,6 +58,36 @@ OVERSIZE_FACTOR = 4
 FILES = tuple(
     module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
 )
+
+
+async def run(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Sets the log up and serves; returns the exit status, 1 after a line on stderr if the gateway cannot start.
+
+    `load` reads the settings again.
+    """
+    logs.configure(settings.log)
+    try:
+        await serve(settings, load)
+    except (AddressTakenError, CertificateError, KeysFileError) as error:
+        return _cannot(error)
+    return 0
+
+
+def check(settings: Settings) -> int:
+    """Reads the files that the settings name; returns the exit status, 1 after a line on stderr if one is no good."""
+    logs.configure(settings.log)
+    try:
+        Guards(settings, Metrics())
+    except (CertificateError, KeysFileError) as error:
+        return _cannot(error)
+    sys.stdout.write("the settings are good\n")
+    return 0
+
+
+def _cannot(error: Exception) -> int:
+    hint = "; make one with `python -m gateway keys create`" if isinstance(error, KeysFileError) else ""
+    sys.stderr.write(f"gateway: {error}{hint}\n")
+    return 1
 
 
 async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
@@ -101,7 +135,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         guards.admission,
     ]
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
-    server = GrpcAioServer(
+    server = _server_type(settings)(
         [
             partial(add_InferenceServiceServicer_to_server, inference_servicer),
             tf_serving_servicer.register,
@@ -120,11 +154,10 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     host, _, http_port = settings.http.rpartition(":")
     https = tls.http_context() if tls and settings.tls.http else None
     ops = HttpServer(application(catalog, metrics, stopping.is_set), host.strip("[]"), int(http_port), tls=https)
-    port = server.bind(settings.listen, tls.grpc_credentials() if tls else None)
+    port = _bind(server, settings.listen, tls)
 
+    server.on_stop_signal(stopping.set)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
     watching = loop.create_task(catalog.watch(settings.backend.poll_interval))
     # A backend that is there is known before the first call comes; one that is not must not keep the ports closed.
     await catalog.wait_ready(FIRST_LOOK)
@@ -133,6 +166,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     reloader = Reloader(
         settings, load, configuration.file(), [guards.replace, lambda _, new: catalog.replace(new.models)]
     )
+    server.on_reload_signal(reloader.ask)
     background = [
         watching,
         loop.create_task(_publish_health(health_servicer)),
@@ -165,6 +199,16 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     await backend.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
+
+
+def _server_type(settings: Settings) -> type[GrpcAioServer | EnvoyServer]:
+    return EnvoyServer if settings.transport == "envoy" else GrpcAioServer
+
+
+def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates | None) -> int:
+    if tls and isinstance(server, EnvoyServer):
+        tls.on_change = server.replace_certificates
+    return server.bind(address, tls.grpc_credentials() if tls else None)
 
 
 async def _publish_health(servicer: Health) -> None:

@@ -75,7 +75,7 @@ class Guards:
             try:
                 if self.certificates and self.certificates.reload():
                     log.info("certificates reloaded")
-            except CertificateError as error:
+            except (CertificateError, OSError) as error:
                 log.error("certificates stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
 
 

@@ -1,7 +1,6 @@
 """Settings that change while the gateway runs: read again at SIGHUP and when the file changes."""
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -42,9 +41,12 @@ class Reloader:
         self._apply = tuple(apply)
         self._asked = asyncio.Event()
 
+    def ask(self) -> None:
+        """Has `watch` reload at once."""
+        self._asked.set()
+
     async def watch(self, interval: float) -> None:
-        """Reloads at SIGHUP and when the file has changed, looking every `interval` seconds, until cancelled."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
+        """Reloads when asked and when the file has changed, looking every `interval` seconds, until cancelled."""
         while True:
             try:
                 await asyncio.wait_for(self._asked.wait(), interval)

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from gateway.backend.settings import ADDRESS, BackendSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
+from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
 Address = Annotated[str, Field(pattern=f"^{ADDRESS}$")]
@@ -43,6 +44,23 @@ class DrainSettings(Section):
     """Seconds in which calls are still taken, for load balancers to notice."""
     grace: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that calls in flight may take to finish."""
+
+
+class EnvoySettings(Section):
+    """Connections, as Envoy sees to them; without effect on the transport grpc.aio."""
+
+    max_connections: Annotated[int, Field(ge=1)] = EnvoyOptions.max_connections
+    """Connections at once; further ones are closed as they come."""
+    max_streams: Annotated[int, Field(ge=1, le=2**31 - 1)] = EnvoyOptions.max_streams
+    """Calls at once on one connection; clients wait with further ones."""
+    max_header_bytes: Annotated[int, Field(ge=1024, le=8 << 20)] = EnvoyOptions.max_header_bytes
+    """Size of the headers of one request, rounded up to KiB."""
+    idle_timeout: Annotated[float, Field(gt=0)] = EnvoyOptions.idle_timeout
+    """Seconds after which a connection without calls is closed."""
+    ping_interval: Annotated[float, Field(ge=1)] = EnvoyOptions.ping_interval
+    """Seconds of silence after which a connection's other end is asked for a sign of life."""
+    ping_timeout: Annotated[float, Field(ge=1)] = EnvoyOptions.ping_timeout
+    """Seconds within which it must give one, or send a request's headers, or read what is left of an answer."""
 
 
 class LogSettings(Section):
@@ -79,6 +97,10 @@ class Settings(BaseSettings):
     """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
     reflection: bool = True
     """Whether gRPC server reflection tells callers with a key of every service and message."""
+    transport: Literal["grpc.aio", "envoy"] = "grpc.aio"
+    """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction."""
+    print_envoy_config: bool = False
+    """Prints the configuration that Envoy would be given, as YAML, and ends."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that decode images. Default: the number of CPUs."""
     receipt_key: SecretStr | None = None
@@ -90,6 +112,7 @@ class Settings(BaseSettings):
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     drain: DrainSettings = DrainSettings()
+    envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
 
     @field_validator("models", mode="before")

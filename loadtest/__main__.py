@@ -82,7 +82,7 @@ def target(options: argparse.Namespace) -> Iterator[Target]:
     with ExitStack() as children:
         ensure_model()
         key = ensure_key()
-        stack = start(argparse.Namespace(server=0, gateway=0, http=0), children)
+        stack = start(argparse.Namespace(server=0, gateway=0, http=0, transport="grpc.aio"), children)
         yield Target(
             stack.address, key, stack.http, (("gateway", stack.gateway.pid), ("model server", stack.server.pid))
         )

@@ -46,7 +46,7 @@ def main() -> int:
             processes = start(options, children)
             right = classify(processes.address, key)
             if mode == "run":
-                _print_how_to_use(processes, key)
+                _print_how_to_use(processes, key, options.transport)
                 _keep_serving(processes, stopping)
     except (StackError, ProcessError, TensorgateError, KeysFileError, OSError) as error:
         print(f"stack: {error}", file=sys.stderr)
@@ -69,6 +69,9 @@ def _options() -> argparse.Namespace:
         options = modes.add_parser(mode, help=text)
         for name, port in zip(("server", "gateway", "http"), ports, strict=True):
             options.add_argument(f"--{name}", type=int, default=port, metavar="PORT", help="0 for any (%(default)s)")
+        options.add_argument(
+            "--transport", choices=("grpc.aio", "envoy"), default="grpc.aio", help="of the gateway (%(default)s)"
+        )
     return parser.parse_args()
 
 
@@ -110,7 +113,7 @@ def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
     """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them."""
     print("Starting the model server and the gateway …", flush=True)
     # Known beforehand, so that a process that is started again is found where it was.
-    backend, address, http = (f"127.0.0.1:{port or _free_port()}" for port in (ports.server, ports.gateway, ports.http))
+    backend, address, http = (f"127.0.0.1:{port or free_port()}" for port in (ports.server, ports.gateway, ports.http))
     python = [sys.executable, "-m"]
     server_command = [
         "serving.embedded",
@@ -120,21 +123,29 @@ def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
     ]
     server = children.enter_context(child("the model server", python + server_command, STATE / "server.log"))
     server.wait_for("serving gRPC on ", SERVER_TIMEOUT)
-    gateway_command = [
-        "gateway",
+    gateway = start_gateway(children, backend, address, http, ports.transport)
+    return Processes(server, backend, gateway, address, http)
+
+
+def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str) -> Child:
+    """Starts a gateway in front of the model server at `backend`, and returns when it is ready."""
+    command = [
+        *(sys.executable, "-m", "gateway"),
         f"--models={MODEL}",
+        f"--transport={transport}",
         f"--listen={address}",
         f"--http={http}",
         f"--backend.address={backend}",
         f"--auth.keys-file={KEYS}",
         "--drain.delay=0",
     ]
-    gateway = children.enter_context(child("the gateway", python + gateway_command, STATE / "gateway.log"))
+    gateway = children.enter_context(child("the gateway", command, STATE / f"gateway-{transport}.log"))
     gateway.wait_for('"event": "serving"', GATEWAY_TIMEOUT)
-    return Processes(server, backend, gateway, address, http)
+    return gateway
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -164,11 +175,12 @@ def classify(address: str, key: str) -> int:
     return right
 
 
-def _print_how_to_use(processes: Processes, key: str) -> None:
+def _print_how_to_use(processes: Processes, key: str, transport: str) -> None:
     sample = f"{MODELS}/{MODEL}/*/assets.extra/samples/*.png"
     print(
         f"""
-gRPC on {processes.address}, metrics on http://{processes.http}/metrics, logs in {STATE}/. In another shell:
+gRPC on {processes.address} ({transport}), metrics on http://{processes.http}/metrics, logs in {STATE}/.
+In another shell:
 
     export TENSORGATE_ADDRESS={processes.address} TENSORGATE_KEY={key}
     .venv/bin/tensorgate predict {sample}

@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from loadtest.bench.load import Figure, Load, LoadError, Target, run
 from serving.wire import codec
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
-from stack.__main__ import MODEL, MODELS, ensure_key, ensure_model, start
+from stack.__main__ import MODEL, MODELS, ensure_key, ensure_model, free_port, start, start_gateway
 from stack.processes import child
 from tensorgate import Client
 from tensorgate.requests import pixels, predict_request
@@ -34,7 +35,10 @@ def main() -> int:
     key = ensure_key()
     sample = next(iter(sorted(MODELS.glob(f"{MODEL}/*/assets.extra/samples/7-*.png"))))
     tensor = np.zeros((28, 28), np.float32)
-    cases = {"PNG": sample, "pixels": pixels(np.zeros((28, 28), np.uint8)), "tensor": tensor}
+    # A stroke, since a blank page is refused.
+    stroke = np.zeros((28, 28), np.uint8)
+    stroke[6:22, 12:16] = 255
+    cases = {"PNG": sample, "pixels": pixels(stroke), "tensor": tensor}
     messages = {
         name: predict_request([instance], model=MODEL, version=0, signature="", top_k=0).SerializeToString()
         for name, instance in cases.items()
@@ -49,13 +53,20 @@ def main() -> int:
             child("the echo", [sys.executable, "-m", "loadtest.bench.echo"], Path(scratch) / "echo.log")
         )
         echo_address = echo.wait_for("serving on ", 30).split()[-1]
-        processes = start(argparse.Namespace(server=0, gateway=0, http=0), children)
-        with Client(processes.address, key=key) as client:
-            for instance in cases.values():
-                client.predict(instance)
+        processes = start(argparse.Namespace(server=0, gateway=0, http=0, transport="grpc.aio"), children)
+        gateways = {"grpc.aio": processes.address}
+        if find_spec("pyvoy"):
+            address, http = (f"127.0.0.1:{free_port()}" for _ in range(2))
+            start_gateway(children, processes.backend, address, http, "envoy")
+            gateways["envoy"] = address
+        for address in gateways.values():
+            with Client(address, key=key) as client:
+                for instance in cases.values():
+                    client.predict(instance)
         targets = {"bare grpc.aio echo": Target(echo_address, "/bench.Echo/Echo", messages["tensor"])} | {
-            f"gateway, {name}": Target(processes.address, method, message)
+            f"gateway on {transport}, {name}": Target(address, method, message)
             for name, (method, message) in ({name: (PREDICT, m) for name, m in messages.items()} | foreign).items()
+            for transport, address in gateways.items()
         }
         figures: dict[str, list[Figure]] = {name: [] for name in targets}
         try:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving.embedded.flags import parse
+from serving.embedded.flags import Flags, parse
 from serving.native_stderr import native_stderr_dropped
+from serving.transport.addresses import AddressTakenError
+from serving.transport.envoy.options import EnvoyOptions
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +21,16 @@ logger = logging.getLogger(__name__)
 def main() -> int:
     """Runs the server; returns the exit status, 0 after a signal to stop, 1 if it cannot begin."""
     flags = parse()
+    if flags.transport == "envoy":
+        return _become_envoy(flags)
+    # Until the server takes these signals over nothing is in flight, and neither import nor load can be cut short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+    return asyncio.run(run(flags))
+
+
+async def run(flags: Flags) -> int:
+    """Imports TensorFlow and serves; returns the exit status."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
     )
@@ -27,16 +39,12 @@ def main() -> int:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Importing TensorFlow imports Keras, for half of the time and to no use here, unless it is told to use the old one.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    # Until the server takes these signals over nothing is in flight, and neither import nor load can be cut short.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
 
     from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
     from serving.embedded.errors import ServingError  # noqa: PLC0415  # likewise
     from serving.embedded.servable import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
     from serving.embedded.warm_up import load_warm  # noqa: PLC0415  # likewise
-    from serving.transport.grpc_aio import AddressTakenError  # noqa: PLC0415  # likewise
 
     try:
         # A typo is to be told before TensorFlow takes its time.
@@ -58,11 +66,29 @@ def main() -> int:
     if flags.enable_model_warmup:
         load = partial(load_warm, load=load, records=saved_model.records)
     try:
-        asyncio.run(serve(flags, load, saved_model.RecordFile))
+        await serve(flags, load, saved_model.RecordFile)
     except (AddressTakenError, ConfigFileError, ServingError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1
     return 0
+
+
+def _become_envoy(flags: Flags) -> int:
+    """Returns only if that cannot be."""
+    from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
+    from serving.embedded.credentials import envoy_tls  # noqa: PLC0415  # likewise
+
+    try:
+        from serving.transport.envoy.launch import launch  # noqa: PLC0415  # pyvoy is not for every platform
+    except ImportError as error:
+        logger.error("%s: the transport envoy needs pyvoy; grpc.aio needs nothing", error)  # noqa: TRY400  # likewise
+        return 1
+    try:
+        tls = envoy_tls(flags.ssl_config_file) if flags.ssl_config_file else None
+        launch("serving.embedded.inside_envoy:app", sys.argv[1:], flags.addresses, EnvoyOptions(json_log=False), tls)
+    except (OSError, ConfigFileError) as error:
+        logger.error("%s", error)  # noqa: TRY400  # the error says it all
+        return 1
 
 
 if __name__ == "__main__":

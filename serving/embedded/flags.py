@@ -60,6 +60,12 @@ def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
     return tuple((name, int(value) if _INTEGER.fullmatch(value) else value) for name, value in pairs)
 
 
+def _transport(text: str) -> str:
+    if text not in ("grpc.aio", "envoy"):
+        raise argparse.ArgumentTypeError(f"expected grpc.aio or envoy, not {text!r}")
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flags:
     """What the server was told at start."""
@@ -115,6 +121,15 @@ class Flags:
     )
     grpc_socket_path: str = field(
         default="", metadata=_about("listening", str, "Unix socket to listen on as well, in plain text")
+    )
+    transport: str = field(
+        default="grpc.aio",
+        metadata=_about(
+            "listening",
+            _transport,
+            "what carries gRPC: grpc.aio, grpcio's own server, or envoy, the server inside Envoy, where a call costs a "
+            "fraction",
+        ),
     )
     ssl_config_file: Path | None = field(
         default=None,
@@ -204,6 +219,12 @@ class Flags:
     )
     version: bool = field(default=False, metadata=_about("other", _boolean, "print the versions and end"))
 
+    @property
+    def addresses(self) -> list[str]:
+        """Where to listen, as `host:port` and `unix:path`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return [f"{host}:{self.port}", *([f"unix:{self.grpc_socket_path}"] if self.grpc_socket_path else [])]
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -242,13 +263,19 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
             f"TensorFlow Library: {metadata.version('tensorflow')}\n"
         )
         parser.exit()
-    if not parsed.model_base_path and not parsed.model_config_file:
-        parser.error("one of --model_base_path and --model_config_file is required")
-    if parsed.monitoring_config_file and parsed.rest_api_port is None:
-        parser.error("--monitoring_config_file needs --rest_api_port: metrics are served there")
-    if parsed.batching_parameters_file and not parsed.enable_batching:
-        parser.error("--batching_parameters_file is set without --enable_batching")
+    _check(parsed, parser.error)
     return parsed
+
+
+def _check(flags: Flags, error: Callable[[str], NoReturn]) -> None:
+    if not flags.model_base_path and not flags.model_config_file:
+        error("one of --model_base_path and --model_config_file is required")
+    if flags.monitoring_config_file and flags.rest_api_port is None:
+        error("--monitoring_config_file needs --rest_api_port: metrics are served there")
+    if flags.batching_parameters_file and not flags.enable_batching:
+        error("--batching_parameters_file is set without --enable_batching")
+    if flags.transport == "envoy" and flags.grpc_channel_arguments:
+        error("--grpc_channel_arguments are for --transport=grpc.aio")
 
 
 def _add(group: argparse._ArgumentGroup, name: str, parse_value: Callable[[str], Any], default: Any, text: str) -> None:

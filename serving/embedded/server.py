@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import os
-import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from serving.embedded.servable import Servable
 from serving.embedded.servicers import ModelServicer, PredictionServicer
 from serving.embedded.version import Loader
 from serving.transport import reflection
+from serving.transport.envoy.server import EnvoyServer
 from serving.transport.grpc_aio import GrpcAioServer, Register
 from serving.transport.http import HttpServer
 from serving.wire import tensorflow_serving_pb2 as tfs
@@ -106,11 +106,11 @@ async def serve(flags: Flags, load: Callable[[Path], Servable], open_writer: Ope
     )
     manager.on_change = lambda: health.update(ready=catalog.ready())
     manager.on_change()
-    server = GrpcAioServer(registrations, interceptors=[ErrorInterceptor()], options=flags.grpc_channel_arguments)
-    host = f"[{flags.host}]" if ":" in flags.host else flags.host
-    port = server.bind(f"{host}:{flags.port}", credentials)
-    if flags.grpc_socket_path:
-        server.bind(f"unix:{flags.grpc_socket_path}")
+    server = _server(flags, registrations)
+    address, *socket_addresses = flags.addresses
+    port = server.bind(address, credentials)
+    for socket_address in socket_addresses:
+        server.bind(socket_address)
     rest = None
     if flags.rest_api_port is not None:
         # Answers are read again here; they need not be in the fields that clients look into.
@@ -118,9 +118,9 @@ async def serve(flags: Flags, load: Callable[[Path], Servable], open_writer: Ope
         api = _rest_api(flags, unseen, models_servicer, metrics, metrics_url)
         rest = HttpServer(api, flags.host, flags.rest_api_port, grace=_DRAIN_SECONDS)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server.on_stop_signal(stop.set)
     await server.start()
+    host = address.rpartition(":")[0]
     logger.info("serving gRPC on %s:%s", host, port)
     answering = []
     if rest:
@@ -167,6 +167,13 @@ def _rest_api(
             metrics_path=metrics_url,
         ),
     )
+
+
+def _server(flags: Flags, registrations: Sequence[Register]) -> GrpcAioServer | EnvoyServer:
+    interceptors = [ErrorInterceptor()]
+    if flags.transport == "envoy":
+        return EnvoyServer(registrations, interceptors=interceptors)
+    return GrpcAioServer(registrations, interceptors=interceptors, options=flags.grpc_channel_arguments)
 
 
 async def _repeat(action: Callable[[], Awaitable[None]], seconds: int) -> None:

@@ -1,21 +1,16 @@
 """The transport of grpcio: grpc.aio."""
 
+import asyncio
+import signal
 from collections.abc import Callable, Sequence
 
 import grpc
 import grpc.aio
 
+from serving.transport.addresses import AddressTakenError
+
 Register = Callable[[grpc.aio.Server], None]
 """Adds a servicer, as the generated `add_…Servicer_to_server` do."""
-
-
-class AddressTakenError(OSError):
-    """The address cannot be listened on."""
-
-    @classmethod
-    def of(cls, address: str, more: str = "") -> "AddressTakenError":
-        """The error for an address, with what `more` may be to blame."""
-        return cls(f"cannot listen on {address}: it is taken, or no address of this machine{more}")
 
 
 class GrpcAioServer:
@@ -58,6 +53,15 @@ class GrpcAioServer:
         except RuntimeError as error:
             blame = ", or key and certificate do not fit" if credentials else ""
             raise AddressTakenError.of(address, blame) from error
+
+    def on_stop_signal(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` at SIGTERM and SIGINT; to be said in the event loop that runs in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, callback)
+
+    def on_reload_signal(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` at SIGHUP; to be said likewise."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, callback)
 
     async def start(self) -> None:
         """Takes calls from now on."""

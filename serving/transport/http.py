@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from serving.transport.grpc_aio import AddressTakenError
+from serving.transport.addresses import AddressTakenError
 
 
 class HttpServer(uvicorn.Server):

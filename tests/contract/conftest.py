@@ -71,10 +71,17 @@ def gateway(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield json.loads(process.wait_for('"event": "serving"', TIMEOUT))["grpc"], key
 
 
-@pytest.fixture(scope="session", params=["server", "gateway"])
-def client(address: str, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of the server that is on trial, and one of the gateway: they must not differ."""
-    target = (address, None) if request.param == "server" else request.getfixturevalue("gateway")
+@pytest.fixture(scope="session", params=["server", "gateway", "server inside Envoy"])
+def client(address: str, base: Path, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of the server that is on trial, one of the gateway, one of the other transport: they must not differ."""
+    target: tuple[str, str | None] = (address, None)
+    if request.param == "gateway":
+        target = request.getfixturevalue("gateway")
+    elif request.param == "server inside Envoy":
+        if "TENSORGATE_TFS_ADDRESS" in os.environ:
+            pytest.skip("the server at TENSORGATE_TFS_ADDRESS has one transport")
+        pytest.importorskip("pyvoy", reason="pyvoy has no wheel for this platform")
+        target = (request.getfixturevalue("start")(base, "--transport=envoy")[1], None)
     with Client(*target) as client:
         yield client
 

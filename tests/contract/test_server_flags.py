@@ -37,8 +37,10 @@ def identity() -> Identity:
     return certificate()
 
 
-@pytest.fixture(scope="module")
-def server(start: Start, identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> tuple[Child, str, Path]:
+@pytest.fixture(scope="module", params=["grpc.aio", "envoy"])
+def server(
+    request: pytest.FixtureRequest, start: Start, identity: Identity, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Child, str, Path]:
     """A server with TLS on its port, a Unix socket and health; its address and its socket.
 
     Versions 1 and 2 have warm-up records, 2 one that fails; those of 3 are cut short.
@@ -54,6 +56,9 @@ def server(start: Start, identity: Identity, tmp_path_factory: pytest.TempPathFa
         f'model_config_list {{ config {{ name: "wire" base_path: "{directory}/wire" model_platform: "tensorflow" '
         "model_version_policy { all {} } } }"
     )
+    if request.param == "envoy":
+        pytest.importorskip("pyvoy", reason="pyvoy has no wheel for this platform")
+    flags = ["--grpc_channel_arguments=grpc.max_connection_age_ms=60000"] if request.param == "grpc.aio" else []
     socket = directory / "grpc.sock"
     process, address = start(
         None,
@@ -62,8 +67,9 @@ def server(start: Start, identity: Identity, tmp_path_factory: pytest.TempPathFa
         f"--ssl_config_file={write_ssl_config(directory, identity)}",
         "--grpc_socket_path",
         str(socket),
-        "--grpc_channel_arguments=grpc.max_connection_age_ms=60000",
         "--enable_grpc_healthcheck_service",
+        f"--transport={request.param}",
+        *flags,
     )
     return process, address, socket
 

@@ -58,10 +58,20 @@ class Gateway:
 
 
 StartGateway = Callable[..., Gateway]
+# For tests of what crosses the transport; the others run on grpc.aio.
+on_both_transports = pytest.mark.parametrize("transport", ["grpc.aio", "envoy"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=["grpc.aio"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries the gateway's calls."""
+    if request.param == "envoy":
+        pytest.importorskip("pyvoy", reason="pyvoy has no wheel for this platform")
+    return str(request.param)
 
 
 @contextlib.contextmanager
-def gateways(tmp_path: Path) -> Iterator[StartGateway]:
+def gateways(tmp_path: Path, transport: str = "grpc.aio") -> Iterator[StartGateway]:
     """Starts gateways, which end with the context."""
     with ExitStack() as children:
 
@@ -76,6 +86,7 @@ def gateways(tmp_path: Path) -> Iterator[StartGateway]:
                 sys.executable,
                 "-m",
                 "gateway",
+                f"--transport={transport}",
                 *([f"--models={models}"] if models else []),
                 "--listen=127.0.0.1:0",
                 "--http=127.0.0.1:0",
@@ -104,9 +115,9 @@ def digits_server() -> Iterator[FakeModelServer]:
 
 
 @pytest.fixture
-def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
+def start_gateway(tmp_path: Path, transport: str) -> Iterator[StartGateway]:
     """Starts gateways, which end with the test."""
-    with gateways(tmp_path) as start:
+    with gateways(tmp_path, transport) as start:
         yield start
 
 
@@ -131,9 +142,11 @@ def shared_server() -> Iterator[FakeModelServer]:
 
 
 @pytest.fixture(scope="module")
-def shared_gateway(shared_server: FakeModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def shared_gateway(
+    shared_server: FakeModelServer, tmp_path_factory: pytest.TempPathFactory, transport: str
+) -> Iterator[Gateway]:
     """A gateway that the tests of a module share, in front of `shared_server`."""
-    with gateways(tmp_path_factory.mktemp("gateway")) as start:
+    with gateways(tmp_path_factory.mktemp("gateway"), transport) as start:
         yield start(shared_server.address)
 
 

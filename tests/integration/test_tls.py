@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import ssl
+import subprocess
+import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.tls import Identity, certificate
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
 
 REQUEST = pb.PredictRequest(model="digits", instances=[pb.Instance(image=digits.encode(digits.band(3)))])
 
@@ -54,6 +56,7 @@ async def code(stub: InferenceServiceStub, key: str | None = None) -> str:
     return "OK"
 
 
+@on_both_transports
 async def test_renewal(start_gateway: StartGateway, server: FakeModelServer, tmp_path: Path) -> None:
     """New connections get a renewed certificate, on both ports; old ones, and calls on them, go on."""
     first, second = certificate(), certificate()
@@ -88,6 +91,7 @@ async def test_renewal(start_gateway: StartGateway, server: FakeModelServer, tmp
         assert page.read() == b"ok\n"
 
 
+@on_both_transports
 async def test_client_certificates(
     start_gateway: StartGateway, server: FakeModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +126,17 @@ async def test_client_certificates(
         async with stub(gateway, own, stranger) as connection:
             assert await code(connection, gateway.key) == "UNAVAILABLE"
     assert {"batch", "web", "old", "tester"} <= {line["client"] for line in gateway.calls()}
+
+
+@on_both_transports
+def test_unusable(tmp_path: Path, transport: str) -> None:
+    """A certificate that is none ends the start with one clear line."""
+    flags = write(tmp_path, Identity(b"no key", b"no certificate"))
+    command = [sys.executable, "-m", "gateway", "--models=digits", "--no-auth.enabled", f"--transport={transport}"]
+    ended = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("gateway: certificate and key cannot be used")
 
 
 async def test_plaintext_anywhere(start_gateway: StartGateway, server: FakeModelServer) -> None:

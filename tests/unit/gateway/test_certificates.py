@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.certificates import CertificateError, Certificates
+from serving.transport.envoy.options import Tls
 from tests.fakes.tls import Identity, certificate
 
 
@@ -19,10 +20,14 @@ def write(directory: Path, identity: Identity) -> tuple[Path, Path]:
 def test_reload(tmp_path: Path) -> None:
     """Files are read again when they have changed, and only then."""
     certificates = Certificates(*write(tmp_path, certificate()))
+    changes: list[Tls] = []
+    certificates.on_change = changes.append
     assert not certificates.reload()
-    write(tmp_path, certificate())
+    new = certificate()
+    write(tmp_path, new)
     assert certificates.reload()
     assert not certificates.reload()
+    assert changes == [Tls(key=new.key, certificate=new.certificate)]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None, certificate().key])
@@ -30,14 +35,14 @@ def test_unusable(tmp_path: Path, content: bytes | None) -> None:
     """A file that is gone, holds something else or does not fit is named, once, and changes nothing."""
     files = write(tmp_path, certificate())
     certificates = Certificates(*files)
-    before = certificates._configuration
+    before = certificates.envoy
     if content is None:
         files[1].unlink()
     else:
         files[1].write_bytes(content)
     with pytest.raises(CertificateError, match=r"key\.pem"):
         certificates.reload()
-    assert certificates._configuration is before
+    assert certificates.envoy is before
     assert not certificates.reload()
     with pytest.raises(CertificateError):
         Certificates(*files)

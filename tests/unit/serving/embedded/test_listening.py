@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.embedded.config_file import ConfigFileError
-from serving.transport.grpc_aio import AddressTakenError
+from serving.transport.addresses import AddressTakenError
 from serving.wire import tensorflow_serving_pb2 as tfs
 from tests.fakes.tls import certificate, write_ssl_config
 from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, eventually, publish

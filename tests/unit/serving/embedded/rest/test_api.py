@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.embedded.config_file import ConfigFileError
 from serving.embedded.errors import ModelError
 from serving.embedded.monitoring import metrics_path
-from serving.transport.grpc_aio import AddressTakenError
+from serving.transport.addresses import AddressTakenError
 from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, eventually
 from tests.unit.serving.embedded.running import fails
 

@@ -1,0 +1,105 @@
+"""Messages on the wire: a byte that says whether the message is compressed, its length in four bytes, the message."""
+
+import struct
+import zlib
+
+import grpc
+
+from serving.transport.asgi.errors import CallError
+
+_PREFIX = struct.Struct(">BI")
+_MAX_LENGTH = 2**32 - 1
+# zlib's name for each encoding: gRPC's deflate has zlib's header.
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
+ACCEPTED_ENCODINGS = b"identity, deflate, gzip"
+
+
+class Frames:
+    """Cuts the bytes of a body into messages and decompresses them.
+
+    A message beyond `max_bytes` (-1: any) is refused by its length, before it is gathered, and by what it unpacks to,
+    as soon as that is seen. Every method raises CallError for bytes that are no messages.
+    """
+
+    def __init__(self, max_bytes: int, encoding: bytes = b"identity") -> None:
+        if encoding != b"identity" and encoding not in _WINDOW_BITS:
+            raise CallError(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"the message encoding {encoding.decode('latin-1')!r} is not supported; "
+                f"expected one of {ACCEPTED_ENCODINGS.decode()}",
+            )
+        self._max_bytes = max_bytes
+        self._encoding = encoding
+        self._buffer = bytearray()
+        # Of the message at the buffer's front, once its prefix is there.
+        self._length = -1
+        self._compressed = False
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes of the body."""
+        self._buffer += data
+        self._look()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a whole message is there."""
+        return 0 <= self._length <= len(self._buffer) - _PREFIX.size
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is there, not even a part of a message."""
+        return not self._buffer
+
+    def pop(self) -> bytes:
+        """The next message; one must be ready."""
+        end = _PREFIX.size + self._length
+        with memoryview(self._buffer) as view:
+            message = bytes(view[_PREFIX.size : end])
+        del self._buffer[:end]
+        if self._compressed:
+            message = self._decompressed(message)
+        self._length = -1
+        self._look()
+        return message
+
+    def _look(self) -> None:
+        if self._length >= 0 or len(self._buffer) < _PREFIX.size:
+            return
+        flag, length = _PREFIX.unpack_from(self._buffer)
+        if flag > 1:
+            raise CallError(grpc.StatusCode.INTERNAL, f"the message begins with {flag:#04x}; expected 0x00 or 0x01")
+        if flag and self._encoding == b"identity":
+            raise CallError(grpc.StatusCode.INTERNAL, "the message is compressed, but no grpc-encoding says how it was")
+        if 0 <= self._max_bytes < length:
+            raise self._too_large(f"{length} bytes")
+        self._compressed, self._length = bool(flag), length
+
+    def _decompressed(self, message: bytes) -> bytes:
+        limited = self._max_bytes >= 0
+        decompressor = zlib.decompressobj(_WINDOW_BITS[self._encoding])
+        try:
+            # One byte more than may be, so that what is larger shows; zlib takes 0 for no limit.
+            plain = decompressor.decompress(message, self._max_bytes + 1 if limited else 0)
+        except zlib.error as error:
+            raise CallError(grpc.StatusCode.INTERNAL, f"the message does not decompress: {error}") from None
+        if limited and len(plain) > self._max_bytes:
+            raise self._too_large("more")
+        if not decompressor.eof or decompressor.unused_data:
+            raise CallError(grpc.StatusCode.INTERNAL, f"the message is not one whole {self._encoding.decode()} stream")
+        return plain
+
+    def _too_large(self, size: str) -> CallError:
+        return CallError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"received a message larger than max ({size} vs. {self._max_bytes} bytes)",
+        )
+
+
+def framed(message: bytes, encoding: bytes = b"identity") -> bytes:
+    """The message as it goes onto the wire; ValueError if it is too large for any message."""
+    if encoding != b"identity":
+        compressor = zlib.compressobj(wbits=_WINDOW_BITS[encoding])
+        message = compressor.compress(message) + compressor.flush()
+    if len(message) > _MAX_LENGTH:
+        raise ValueError(f"a message of {len(message)} bytes; expected {_MAX_LENGTH} at most")
+    return _PREFIX.pack(encoding != b"identity", len(message)) + message

@@ -1,0 +1,106 @@
+"""HTTP/2 headers as gRPC reads and writes them: time-outs, status messages, metadata."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import quote
+
+import grpc
+
+from serving.transport.asgi.errors import CallError
+
+Headers = list[tuple[bytes, bytes]]
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+# What may stand as it is in grpc-message: printable ASCII but the percent sign.
+_UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+_KEY = re.compile(r"[0-9a-z_.-]+")
+_TEXT = re.compile(r"[ -~]*")
+# What is the protocol's and no caller's: servicers see none of it, and must not send it.
+RESERVED = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"grpc-accept-encoding",
+        b"grpc-encoding",
+        b"grpc-message",
+        b"grpc-status",
+        b"grpc-timeout",
+        b"host",
+        b"te",
+        b"transfer-encoding",
+        b"x-forwarded-client-cert",
+    }
+)
+
+
+def timeout_seconds(value: bytes) -> float:
+    """What grpc-timeout says; CallError if that is nothing."""
+    matched = _TIMEOUT.fullmatch(value)
+    if not matched:
+        raise CallError(
+            grpc.StatusCode.INTERNAL,
+            f"grpc-timeout is {value.decode('latin-1')!r}; expected up to 8 digits and one of H, M, S, m, u, n",
+        )
+    return int(matched[1]) * _SECONDS[matched[2]]
+
+
+def quoted(details: str) -> bytes:
+    """A status message for grpc-message: UTF-8, percent-encoded."""
+    return quote(details, safe=_UNQUOTED, errors="replace").encode("ascii")
+
+
+def to_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
+    """The callers' metadata among `headers`: in order, repeated keys too; values of keys in -bin are bytes.
+
+    CallError if such a value is no base64.
+    """
+    entries: list[tuple[str, str | bytes]] = []
+    for name, value in headers:
+        key = _key(name)
+        if not key:
+            continue
+        if key.endswith("-bin"):
+            # Hosts and proxies may join the values of a repeated key.
+            entries += [(key, _unbase64(key, part)) for part in value.split(b",")]
+        else:
+            entries.append((key, value.decode("latin-1")))
+    return tuple(entries)
+
+
+def to_headers(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
+    """Metadata as headers. ValueError for a key or a text value that HTTP/2 or gRPC would not carry."""
+    headers: Headers = []
+    for key, value in metadata:
+        name = key.encode()
+        if not _KEY.fullmatch(key) or name in RESERVED:
+            raise ValueError(f"the metadata key {key!r}; expected 0-9, a-z, _, -, . and none of gRPC's own")
+        if key.endswith("-bin"):
+            binary = value.encode() if isinstance(value, str) else value
+            headers.append((name, base64.b64encode(binary).rstrip(b"=")))
+            continue
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        if not _TEXT.fullmatch(text):
+            raise ValueError(f"the value of the metadata key {key!r}; expected printable ASCII, or a key in -bin")
+        headers.append((name, text.encode()))
+    return headers
+
+
+@lru_cache(1024)
+def _key(name: bytes) -> str:
+    """The metadata key of a header, empty for the protocol's own. Most calls have the same few."""
+    return "" if name in RESERVED else name.decode("latin-1")
+
+
+def _unbase64(key: str, value: bytes) -> bytes:
+    value = value.strip()
+    try:
+        # Padding may be there or not.
+        return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+    except binascii.Error:
+        raise CallError(grpc.StatusCode.INTERNAL, f"the value of the metadata key {key!r} is no base64") from None

