@@ -9,7 +9,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,6 +69,7 @@ class RequestLogs:
     def __init__(self, open_writer: OpenWriter) -> None:
         self._open_writer = open_writer
         self._logs: dict[str, RequestLog] = {}
+        self._ending: list[RequestLog] = []
 
     def adopt(self, models: Sequence[Model]) -> None:
         """From now on each of `models` is logged as it says; a log that is not wanted any more is closed by and by."""
@@ -80,8 +81,7 @@ class RequestLogs:
                     self._logs[model.name] = before.pop(model.name)
                 else:
                     self._logs[model.name] = RequestLog(model.name, model.logging, self._open_writer)
-        for log in before.values():
-            log.end()
+        self._end(before.values())
 
     def offer(self, spec: tfs.ModelSpec, number: int, request: Any, response: Any) -> None:
         """Logs a request for `spec` that version `number` answered, if its model has a log and the sample takes it."""
@@ -90,10 +90,15 @@ class RequestLogs:
 
     def close(self) -> None:
         """Returns once everything is written."""
-        for log in self._logs.values():
-            log.end()
-        for log in self._logs.values():
+        self._end(self._logs.values())
+        for log in self._ending:
             log.join()
+
+    def _end(self, logs: Iterable["RequestLog"]) -> None:
+        self._ending = [log for log in self._ending if log.writing]
+        for log in logs:
+            log.end()
+            self._ending.append(log)
 
 
 class RequestLog:
@@ -140,6 +145,11 @@ class RequestLog:
             return
         self._offered_bytes += size
         self._entries.put(_Entry(resolved(spec, number), request, response, size, int(time.time())))
+
+    @property
+    def writing(self) -> bool:
+        """Whether there may be something left to write."""
+        return self._thread.is_alive()
 
     def end(self) -> None:
         """Lets what was offered be written, and the log then be closed."""

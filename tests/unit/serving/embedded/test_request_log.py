@@ -146,6 +146,24 @@ def test_unwritable(config: Logging, tmp_path: Path, caplog: pytest.LogCaptureFi
     assert len(logs_in(tmp_path / "logs")) == 1
 
 
+def test_close_waits_for_what_is_not_wanted_any_more(tmp_path: Path) -> None:
+    """What a retired log was given is written before the server ends."""
+    gate = threading.Event()
+
+    class SlowFile(FakeRecordFile):
+        def write(self, record: bytes) -> None:
+            assert gate.wait(20)
+            super().write(record)
+
+    logs = RequestLogs(SlowFile)
+    logs.adopt([Model("m", tmp_path, logging=Logging(str(tmp_path / "requests"), 1.0))])
+    logs.offer(SPEC, 1, REQUEST, RESPONSE)
+    logs.adopt([])
+    threading.Timer(0.2, gate.set).start()
+    logs.close()
+    assert len(logs_in(tmp_path)) == 1
+
+
 def test_adopt(tmp_path: Path) -> None:
     """Models are logged as the last configuration says; a log that goes on is not interrupted."""
     logs = RequestLogs(FakeRecordFile)
