@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from loadtest.recording import Recording
+from serving.validation import problems
 
 Figure = Literal["p50", "p95", "p99", "errors", "throughput"]
 _UNITS = {"errors": "", "throughput": " calls/s"}
@@ -40,6 +41,13 @@ class Threshold(BaseModel):
             raise ValueError("the echo has no errors that others could be measured by")
         return self
 
+    @property
+    def limit(self) -> float:
+        """The one that is given, in its own unit."""
+        limit = self.at_most if self.at_most is not None else self.at_least
+        assert limit is not None
+        return limit
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -62,8 +70,7 @@ class Outcome:
         threshold = self.threshold
         unit = _UNITS.get(threshold.figure, " ms")
         bound = "at most" if threshold.at_most is not None else "at least"
-        ratio = threshold.at_most if threshold.at_most is not None else threshold.at_least
-        echo = f" ({ratio:g} × the echo's)" if threshold.unit == "echo" else ""
+        echo = f" ({threshold.limit:g} × the echo's)" if threshold.unit == "echo" else ""
         missed = "" if self.passed else f": missed by {abs(self.value - self.limit):.4g}{unit}"
         return (
             f"{threshold.figure} of {threshold.of or 'all calls'} is {self.value:.4g}{unit}, "
@@ -78,16 +85,14 @@ def load(path: Path) -> Sequence[Threshold]:
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ThresholdsError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ThresholdsError(f"{path}: {problems}") from error
+        raise ThresholdsError(f"{path}: {problems(error)}") from error
 
 
 def check(thresholds: Sequence[Threshold], run: Recording, echo: Recording) -> list[Outcome]:
     """Each threshold with what `run` came to; `echo` is the bare echo's recording."""
     outcomes = []
     for threshold in thresholds:
-        limit = threshold.at_most if threshold.at_most is not None else threshold.at_least
-        assert limit is not None
+        limit = threshold.limit
         if threshold.unit == "echo":
             limit *= measured(threshold.figure, echo)
         outcomes.append(Outcome(threshold, measured(threshold.figure, run.called(threshold.of)), limit))
