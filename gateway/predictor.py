@@ -16,6 +16,7 @@ from gateway.catalog import Catalog, Servable
 from gateway.errors import GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
 from gateway.instances import Image, Instance, Pixels, Row, check_batch, images_of, to_row
 from gateway.metrics import Metrics
+from gateway.observations import Observation, Observer, Variant
 from gateway.receipts import Receipts
 from gateway.router import ask, signature_of
 from gateway.upstream import Upstream
@@ -90,6 +91,7 @@ class Predictor:
         executor: Executor,
         *,
         max_instances: int,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._catalog = catalog
         self._upstream = upstream
@@ -97,6 +99,7 @@ class Predictor:
         self._metrics = metrics
         self._executor = executor
         self._max_instances = max_instances
+        self._observers = observers
 
     async def predict(self, query: Query, deadline: float) -> Result:
         """Answers every instance by one version. Raises what concerns the whole query, as a GatewayError.
@@ -150,6 +153,7 @@ class Predictor:
         outputs = await self._upstream.batched(servable, signature, inputs, deadline)
         rules = contract.postprocessing
         answers = to_answers(outputs, count, rules, 1) if rules.output is not None else []
+        self._observe(servable, inputs, answers)
         predictions = [Prediction(self._receipt(servable, answer), answer) for answer in answers]
         return Inference(servable, signature, count, outputs, predictions)
 
@@ -180,6 +184,8 @@ class Predictor:
                 for place in places:
                     predictions[place] = error
             else:
+                if rules is not None:
+                    self._observe(servable, inputs, answers)
                 for place, value in zip(places, answers, strict=True):
                     predictions[place] = Prediction(self._receipt(servable, value), value)
 
@@ -198,6 +204,12 @@ class Predictor:
         return [
             await pending[place] if place in pending else convert(instance) for place, instance in enumerate(instances)
         ]
+
+    def _observe(self, servable: Servable, inputs: Tensors, answers: Sequence[Answer]) -> None:
+        if self._observers and answers:
+            observation = Observation(servable, Variant.STABLE, inputs, answers)
+            for observe in self._observers:
+                observe(observation)
 
     def _receipt(self, servable: Servable, answer: Answer) -> str:
         model = receipts.model_digest(servable.model)

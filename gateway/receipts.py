@@ -62,6 +62,7 @@ class Receipts:
         class_index: int | None = None,
         value: float | None = None,
         confidence: float = 0.0,
+        variant: int = 0,
     ) -> str:
         """A new receipt for one prediction made now; `model` is `model_digest` of its name."""
         if class_index is not None:
@@ -72,7 +73,7 @@ class Receipts:
             kind, answer = b"n", bytes(8)
         milliseconds = int(time.time() * 1e3).to_bytes(6, "big")
         body = _BODY.pack(
-            _FORMAT, _KEY_NUMBER, model, version, 0, kind, answer, confidence, milliseconds, os.urandom(4)
+            _FORMAT, _KEY_NUMBER, model, version, variant, kind, answer, confidence, milliseconds, os.urandom(4)
         )
         return _encode(body + self._tag(body))
 
