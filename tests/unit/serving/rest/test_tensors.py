@@ -1,4 +1,4 @@
-"""serving.embedded.rest.tensors: JSON values to arrays."""
+"""serving.rest.tensors: JSON values to arrays."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.embedded.errors import ServingError
-from serving.embedded.rest import tensors
-from serving.embedded.rest.errors import BadJson, Unconvertible
-from serving.embedded.rest.tensors import to_array
+from serving.rest import tensors
+from serving.rest.errors import BadJson, Unconvertible
+from serving.rest.tensors import to_array
 from serving.wire.codec import ELEMENT_TYPES, Array
+from serving.wire.errors import ServingError
 
 TYPES = {entry.name: entry for entry in ELEMENT_TYPES}
 

@@ -1,12 +1,12 @@
-"""serving.embedded.rest.answers: JSON as TensorFlow Serving lays it out."""
+"""serving.rest.answers: JSON as TensorFlow Serving lays it out."""
 
 import json
 
 import numpy as np
 import pytest
 
-from serving.embedded.rest import answers
-from serving.embedded.rest.errors import Unprintable
+from serving.rest import answers
+from serving.rest.errors import Unprintable
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array
 

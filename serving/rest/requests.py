@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from serving.embedded.errors import ServingError
-from serving.embedded.rest.errors import BadJson
-from serving.embedded.rest.examples import example
-from serving.embedded.rest.json_text import parse, quoted
-from serving.embedded.rest.tensors import is_base64, to_array
+from serving.rest.errors import BadJson
+from serving.rest.examples import example
+from serving.rest.json_text import parse, quoted
+from serving.rest.tensors import is_base64, to_array
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import MAX_DIMENSIONS, Array, ElementType, TensorError, element_type, fill_proto
+from serving.wire.errors import ServingError
 
 _SIGNATURE, _INSTANCES, _INPUTS = "signature_name", "instances", "inputs"
 _CONTEXT, _EXAMPLES = "context", "examples"

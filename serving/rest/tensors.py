@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.embedded.rest.errors import BadJson, Unconvertible
-from serving.embedded.rest.json_text import quoted, type_name
+from serving.rest.errors import BadJson, Unconvertible
+from serving.rest.json_text import quoted, type_name
 from serving.wire.codec import MAX_DIMENSIONS, Array, ElementType
 
 _BASE64_KEY = "b64"

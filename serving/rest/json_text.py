@@ -7,7 +7,7 @@ import numpy as np
 import rapidjson
 from numpy.typing import NDArray
 
-from serving.embedded.rest.errors import BadJson
+from serving.rest.errors import BadJson
 
 _NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
 _PARSE_ERROR = re.compile(r"Parse error at offset (\d+): (.*)", re.DOTALL)

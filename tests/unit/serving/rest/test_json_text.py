@@ -1,4 +1,4 @@
-"""serving.embedded.rest.json_text: numbers and errors as TensorFlow Serving writes them."""
+"""serving.rest.json_text: numbers and errors as TensorFlow Serving writes them."""
 
 import json
 import math
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.embedded.rest.errors import BadJson
-from serving.embedded.rest.json_text import decimals, parse, quoted, type_name
+from serving.rest.errors import BadJson
+from serving.rest.json_text import decimals, parse, quoted, type_name
 
 
 @pytest.mark.parametrize(

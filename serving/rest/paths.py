@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from serving.embedded.rest.errors import BadVersion, MalformedRequest, MissingName
+from serving.rest.errors import BadVersion, MalformedRequest, MissingName
 from serving.wire import tensorflow_serving_pb2 as tfs
 
 _MAX_VERSION = 2**63 - 1

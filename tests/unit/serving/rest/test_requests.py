@@ -1,4 +1,4 @@
-"""serving.embedded.rest.requests: bodies to messages."""
+"""serving.rest.requests: bodies to messages."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.embedded.errors import ServingError
-from serving.embedded.rest.errors import BadJson
-from serving.embedded.rest.requests import PredictBody, read_examples, read_predict
+from serving.rest.errors import BadJson
+from serving.rest.requests import PredictBody, read_examples, read_predict
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import ServingError
 
 SIGNATURES = {
     "": {"x": tf.TensorInfo(dtype=tf.DT_FLOAT)},

@@ -12,8 +12,8 @@ import numpy as np
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
-from serving.embedded.rest.errors import Unprintable
-from serving.embedded.rest.json_text import decimals, string
+from serving.rest.errors import Unprintable
+from serving.rest.json_text import decimals, string
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array, element_type_of
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from serving.embedded.rest.errors import BadJson
-from serving.embedded.rest.json_text import FLOAT_MAX, quoted, type_name
-from serving.embedded.rest.tensors import decoded, is_base64
+from serving.rest.errors import BadJson
+from serving.rest.json_text import FLOAT_MAX, quoted, type_name
+from serving.rest.tensors import decoded, is_base64
 from serving.wire import tensorflow_pb2 as tf
 
 _INT64 = range(-(2**63), 2**63)

@@ -1,9 +1,9 @@
-"""serving.embedded.rest.paths: what a path asks for."""
+"""serving.rest.paths: what a path asks for."""
 
 import pytest
 
-from serving.embedded.errors import ServingError
-from serving.embedded.rest.paths import target
+from serving.rest.paths import target
+from serving.wire.errors import ServingError
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ ServingError
 
 from grpc import StatusCode
 
-from serving.embedded.errors import InvalidArgument, ServingError
+from serving.wire.errors import InvalidArgument, ServingError
 
 
 class MalformedRequest(InvalidArgument):
