@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from starlette.types import ASGIApp
 
 from gateway import configuration, logs
 from gateway.auth.keys import KeysFileError
@@ -28,6 +29,7 @@ from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
+from gateway.rest.service import rest_application, with_cors
 from gateway.servicers import health, inference, open_inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
@@ -151,9 +153,22 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
     tls = guards.certificates
-    host, _, http_port = settings.http.rpartition(":")
-    https = tls.http_context() if tls and settings.tls.http else None
-    ops = HttpServer(application(catalog, metrics, stopping.is_set), host.strip("[]"), int(http_port), tls=https)
+    rest = (
+        rest_application(
+            settings,
+            Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
+            inference=inference_servicer,
+            pass_through=tf_serving_servicer,
+            predictor=predictor,
+            catalog=catalog,
+            executor=executor,
+        )
+        if settings.rest.enabled
+        else None
+    )
+    ops = _http_server(
+        settings, application(catalog, metrics, stopping.is_set, with_cors(rest, settings) if rest else None), tls
+    )
     port = _bind(server, settings.listen, tls)
 
     server.on_stop_signal(stopping.set)
@@ -190,6 +205,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     await health_servicer.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain.delay)
     await health_servicer.end_watches()
+    if rest:
+        rest.stop()
     await server.stop(settings.drain.grace)
     for task in background:
         task.cancel()
@@ -209,6 +226,18 @@ def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates |
     if tls and isinstance(server, EnvoyServer):
         tls.on_change = server.replace_certificates
     return server.bind(address, tls.grpc_credentials() if tls else None)
+
+
+def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None) -> HttpServer:
+    host, _, port = settings.http.rpartition(":")
+    return HttpServer(
+        app,
+        host.strip("[]"),
+        int(port),
+        grace=settings.drain.grace,
+        max_connections=settings.rest.max_connections,
+        tls=tls.http_context() if tls and settings.tls.http else None,
+    )
 
 
 async def _publish_health(servicer: Health) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP port for those who operate the gateway: /metrics, /livez, /readyz."""
+"""The HTTP port: /metrics, /livez and /readyz for those who operate the gateway, and what else is to be there."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from gateway.catalog import Catalog
 from gateway.metrics import Metrics
 
 
-def application(catalog: Catalog, metrics: Metrics, draining: Callable[[], bool]) -> Starlette:
-    """The ASGI application."""
+def application(
+    catalog: Catalog, metrics: Metrics, draining: Callable[[], bool], rest: ASGIApp | None = None
+) -> Starlette:
+    """The ASGI application; `rest` answers on all other paths."""
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -30,4 +33,5 @@ def application(catalog: Catalog, metrics: Metrics, draining: Callable[[], bool]
     async def expose(_request: Request) -> Response:
         return Response(generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
-    return Starlette(routes=[Route("/metrics", expose), Route("/livez", livez), Route("/readyz", readyz)])
+    routes = [Route("/metrics", expose), Route("/livez", livez), Route("/readyz", readyz)]
+    return Starlette(routes=[*routes, *([Mount("/", rest)] if rest else [])])

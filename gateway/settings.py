@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from gateway.backend.settings import ADDRESS, BackendSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
+from gateway.rest_settings import RestSettings
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
@@ -94,7 +95,7 @@ class Settings(BaseSettings):
     listen: Address = "127.0.0.1:50051"
     """host:port for gRPC; port 0 takes a free one and logs it."""
     http: Address = "127.0.0.1:8080"
-    """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
+    """host:port for /metrics, /livez, /readyz and JSON; port 0 takes a free one and logs it."""
     reflection: bool = True
     """Whether gRPC server reflection tells callers with a key of every service and message."""
     transport: Literal["grpc.aio", "envoy"] = "grpc.aio"
@@ -109,6 +110,7 @@ class Settings(BaseSettings):
     backend: BackendSettings = BackendSettings()
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()
+    rest: RestSettings = RestSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     drain: DrainSettings = DrainSettings()
