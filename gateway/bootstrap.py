@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from starlette.types import ASGIApp
 
-from gateway import configuration, logs
+from gateway import configuration, console, logs
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
@@ -167,7 +167,15 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         else None
     )
     ops = _http_server(
-        settings, application(catalog, metrics, stopping.is_set, with_cors(rest, settings) if rest else None), tls
+        settings,
+        application(
+            catalog,
+            metrics,
+            stopping.is_set,
+            pages=console.routes() if rest and settings.rest.console else (),
+            rest=with_cors(rest, settings) if rest else None,
+        ),
+        tls,
     )
     port = _bind(server, settings.listen, tls)
 

@@ -1,12 +1,12 @@
 """The HTTP port: /metrics, /livez and /readyz for those who operate the gateway, and what else is to be there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from gateway.catalog import Catalog
@@ -14,9 +14,14 @@ from gateway.metrics import Metrics
 
 
 def application(
-    catalog: Catalog, metrics: Metrics, draining: Callable[[], bool], rest: ASGIApp | None = None
+    catalog: Catalog,
+    metrics: Metrics,
+    draining: Callable[[], bool],
+    *,
+    pages: Sequence[BaseRoute] = (),
+    rest: ASGIApp | None = None,
 ) -> Starlette:
-    """The ASGI application; `rest` answers on all other paths."""
+    """The ASGI application, with `pages`; `rest` answers on all other paths."""
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -34,4 +39,4 @@ def application(
         return Response(generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     routes = [Route("/metrics", expose), Route("/livez", livez), Route("/readyz", readyz)]
-    return Starlette(routes=[*routes, *([Mount("/", rest)] if rest else [])])
+    return Starlette(routes=[*routes, *pages, *([Mount("/", rest)] if rest else [])])
