@@ -14,13 +14,16 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock clean
+.PHONY: help run monitor demo train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 run: $(READY) ## Train if there is no model, serve it, ask it about real digits, keep serving until Ctrl-C.
 	@$(BIN)/python -m stack run
+
+monitor: $(READY) ## Run Prometheus, with the alerts, on what `make run` runs; needs Prometheus.
+	@$(BIN)/python -m stack.monitor
 
 demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of 10 digits are right.
 	@$(BIN)/python -m stack demo
