@@ -7,7 +7,19 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-_FILES = ("index.html", "console.css", "console.js", "charts.js", "calls.js", "metrics.js", "try.js", "watch.js")
+_FILES = (
+    "index.html",
+    "console.css",
+    "console.js",
+    "calls.js",
+    "charts.js",
+    "drift.js",
+    "metrics.js",
+    "quality.js",
+    "rollout.js",
+    "traffic.js",
+    "try.js",
+)
 # Nothing comes from elsewhere, and nothing in the page runs that is not one of its files.
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

@@ -31,7 +31,8 @@ export async function call(service, method, request = {}) {
   } catch {
     throw new CallError("unavailable", "the gateway does not answer");
   }
-  const answer = await response.json().catch(() => ({ code: "unknown", message: `HTTP status ${response.status}` }));
+  const answer = await response.json().catch(() => (
+    { code: response.status === 404 ? "unimplemented" : "unknown", message: `HTTP status ${response.status}` }));
   if (!response.ok) throw new CallError(answer.code, answer.message);
   return answer;
 }

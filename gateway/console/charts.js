@@ -13,6 +13,12 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** Replaces what is in the element of that id, unless somebody's focus is within it. */
+export function refresh(id, ...children) {
+  const container = document.getElementById(id);
+  if (!container.contains(document.activeElement)) container.replaceChildren(...children);
+}
+
 function drawn(name, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);

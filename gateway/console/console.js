@@ -2,10 +2,14 @@
 
 import { call, signIn, signedIn } from "./calls.js";
 import * as attempt from "./try.js";
-import * as watch from "./watch.js";
+import * as drift from "./drift.js";
+import * as quality from "./quality.js";
+import * as rollout from "./rollout.js";
+import * as traffic from "./traffic.js";
 
 const byId = (id) => document.getElementById(id);
 const SECONDS = 2;
+const PANELS = { rollout, quality, drift };
 
 function say(text, kind = "") {
   const status = byId("status");
@@ -25,6 +29,17 @@ async function models() {
   return found;
 }
 
+/** Shows a panel where there is something to show: the gateway may do without it, and the key may not be for it. */
+async function show(id, panel, model) {
+  try {
+    await panel.look(model);
+    byId(id).hidden = false;
+  } catch (error) {
+    if (!["unimplemented", "not_found", "failed_precondition", "unavailable", "permission_denied"].includes(error.code)) throw error;
+    byId(id).hidden = true;
+  }
+}
+
 async function look() {
   try {
     const found = await models();
@@ -34,7 +49,8 @@ async function look() {
       return;
     }
     attempt.fit(model);
-    await watch.look(model);
+    await traffic.look(model.name);
+    for (const [name, panel] of Object.entries(PANELS)) await show(`${name}-section`, panel, model.name);
     say(model.defaultVersion ? "" : `No version of ${model.name} is ready.`, "bad");
   } catch (error) {
     say(error.code === "unauthenticated" ? (signedIn() ? "The key is not valid." : "Sign in with an API key.")
@@ -48,9 +64,10 @@ byId("sign-in").addEventListener("submit", (event) => {
   byId("key").value = "";
   look();
 });
-byId("model").addEventListener("change", () => { watch.reset(); look(); });
+byId("model").addEventListener("change", () => { traffic.reset(); look(); });
 attempt.start();
-watch.start();
+rollout.start(look);
+for (const id of ["quality-window", "drift-window"]) byId(id).addEventListener("change", look);
 
 (async () => {
   for (;;) {

@@ -90,7 +90,7 @@ function feedback(prediction) {
 }
 
 async function submitFeedback(receipt, truth) {
-  await call("FeedbackService", "SubmitFeedback", { feedback: [{ receipt, ...truth }] });
+  await call("FeedbackService", "SubmitFeedback", { feedback: [{ id: receipt, ...truth }] });
 }
 
 async function askImage(blob) {

@@ -1,9 +1,8 @@
-// How a model does: traffic by version.
+// Traffic by version.
 
 import { between, byVersion, parse, quantile } from "./metrics.js";
-import { format, lines, percent, table } from "./charts.js";
+import { format, lines, percent, refresh, table } from "./charts.js";
 
-const byId = (id) => document.getElementById(id);
 // Looks that the charts show.
 const HISTORY = 60;
 
@@ -18,10 +17,6 @@ export function reset() {
 }
 
 export async function look(model) {
-  await traffic(model.name);
-}
-
-async function traffic(model) {
   const response = await fetch("../metrics");
   const at = performance.now();
   const now = byVersion(parse(await response.text()), model);
@@ -36,9 +31,9 @@ async function traffic(model) {
       rows.push([version, format(calls / seconds), percent(calls ? failed / calls : NaN),
         ...[0.5, 0.95, 0.99].map((q) => format(1000 * quantile(buckets, q))), format(total.calls), percent(total.failed / total.calls)]);
     }
-    byId("rate-chart").replaceChildren(...lines(rates, "per second"));
-    byId("latency-chart").replaceChildren(...lines(latencies, "ms"));
-    byId("traffic").replaceChildren(table("Predictions now and since the gateway started",
+    refresh("rate-chart", ...lines(rates, "per second"));
+    refresh("latency-chart", ...lines(latencies, "ms"));
+    refresh("traffic", table("Predictions now and since the gateway started",
       ["Version", "Calls/s", "Failed", "p50 ms", "p95 ms", "p99 ms", "Calls in all", "Failed in all"], rows));
   }
   before = { at, counts: now };
@@ -48,5 +43,3 @@ function push(series, name, value) {
   const values = [...(series.get(name) ?? []), value];
   series.set(name, values.slice(-HISTORY));
 }
-
-export function start() {}
