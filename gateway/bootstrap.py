@@ -106,7 +106,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     predictor = Predictor(
         catalog,
         upstream,
-        Receipts(_receipt_key(settings)),
+        _receipts(settings),
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
@@ -217,11 +217,14 @@ async def _publish_health(servicer: Health) -> None:
         await servicer.publish()
 
 
-def _receipt_key(settings: Settings) -> bytes:
-    if settings.receipt_key is not None:
-        return settings.receipt_key.get_secret_value().encode()
-    log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
-    return secrets.token_bytes(32)
+def _receipts(settings: Settings) -> Receipts:
+    if settings.receipt_key is None:
+        log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
+        key = secrets.token_bytes(32)
+    else:
+        key = settings.receipt_key.get_secret_value().encode()
+    fallbacks = (each.get_secret_value().encode() for each in settings.receipt_key_fallbacks)
+    return Receipts(key, *fallbacks, lifetime=settings.receipt_days * 86400)
 
 
 def _with_port(address: str, port: int) -> str:

@@ -2,6 +2,7 @@
 
 GatewayError
 ├── InvalidInput         the caller's instance or argument is wrong
+├── InvalidReceipt       a prediction's id that this gateway does not take
 ├── ModelNotFound        model, version or signature does not exist
 ├── Unsupported          the model cannot be asked in this way
 ├── Unauthenticated      no credential, or one that is not valid
@@ -54,6 +55,12 @@ class InvalidInput(GatewayError):
     """The caller's instance or argument is wrong."""
 
     reason = "INVALID_INPUT"
+
+
+class InvalidReceipt(GatewayError):
+    """A prediction's id that this gateway does not take."""
+
+    reason = "RECEIPT_INVALID"
 
 
 class ModelNotFound(GatewayError):

@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     receipt_key: SecretStr | None = None
     """Secret of 16 to 64 characters that signs prediction ids; the same on every replica. Default: a new one at every
     start, so that ids from before a restart cannot be checked."""
+    receipt_key_fallbacks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Other keys, separated by commas, whose prediction ids are taken: older ones that signed ids for which feedback may
+    still come, or the next one, before the replicas sign with it."""
+    receipt_days: Annotated[float, Field(gt=0, le=3650)] = 90.0
+    """Days for which a prediction's id is taken."""
     backend: BackendSettings = BackendSettings()
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()
@@ -115,7 +120,7 @@ class Settings(BaseSettings):
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "receipt_key_fallbacks", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         values = [value] if isinstance(value, str) else value
@@ -123,11 +128,12 @@ class Settings(BaseSettings):
             [name.strip() for part in values for name in part.split(",")] if isinstance(values, list | tuple) else value
         )
 
-    @field_validator("receipt_key")
+    @field_validator("receipt_key", "receipt_key_fallbacks")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not 16 <= len(value.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
-            raise ValueError("expected 16 to 64 bytes")
+    def _long_enough(cls, value: SecretStr | tuple[SecretStr, ...] | None) -> SecretStr | tuple[SecretStr, ...] | None:
+        for key in (value,) if isinstance(value, SecretStr) else value or ():
+            if not 16 <= len(key.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
+                raise ValueError("expected 16 to 64 bytes")
         return value
 
     @model_validator(mode="after")
