@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from starlette.applications import Starlette
 
 from gateway import configuration, logs
 from gateway.auth.keys import KeysFileError
@@ -42,8 +44,11 @@ from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from tensorgate.v1 import inference_service_pb2
+from tensorgate.v1 import feedback_service_pb2, inference_service_pb2
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+
+if TYPE_CHECKING:
+    from gateway.feedback_loop import FeedbackLoop
 
 log = structlog.get_logger("gateway")
 
@@ -56,7 +61,8 @@ FIRST_LOOK = 0.3
 OVERSIZE_FACTOR = 4
 # Of every service on the port, for reflection.
 FILES = tuple(
-    module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
+    module.DESCRIPTOR
+    for module in (inference_service_pb2, feedback_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
 )
 
 
@@ -101,15 +107,17 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     backend = TensorFlowServing(settings.backend, metrics)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
-    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
-    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+    upstream = _upstream(settings, backend, metrics)
+    receipts = _receipts(settings)
+    feedback = _feedback(settings, catalog, receipts, metrics)
     predictor = Predictor(
         catalog,
         upstream,
-        _receipts(settings),
+        receipts,
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
+        observers=[*(feedback.observers if feedback else ())],
     )
     timeout = settings.backend.timeout
     inference_servicer = Inference(
@@ -123,7 +131,10 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     open_inference_servicer = OpenInference(
         predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
     )
-    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
+    services = (
+        *(inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME),
+        *(feedback.services if feedback else ()),
+    )
     health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
@@ -140,6 +151,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
             partial(add_InferenceServiceServicer_to_server, inference_servicer),
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
+            *(feedback.registrations if feedback else ()),
             partial(add_HealthServicer_to_server, health_servicer),
             *(
                 [partial(reflection.register, services=(*services, health.NAME), files=FILES)]
@@ -151,9 +163,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
     tls = guards.certificates
-    host, _, http_port = settings.http.rpartition(":")
-    https = tls.http_context() if tls and settings.tls.http else None
-    ops = HttpServer(application(catalog, metrics, stopping.is_set), host.strip("[]"), int(http_port), tls=https)
+    ops = _ops_server(settings, application(catalog, metrics, stopping.is_set), tls)
     port = _bind(server, settings.listen, tls)
 
     server.on_stop_signal(stopping.set)
@@ -172,6 +182,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         loop.create_task(_publish_health(health_servicer)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
+        *([loop.create_task(feedback.run())] if feedback else []),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()
@@ -195,6 +206,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
+    if feedback:
+        await feedback.close()
     await guards.close()
     await backend.close()
     executor.shutdown(cancel_futures=True)
@@ -203,6 +216,12 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
 
 def _server_type(settings: Settings) -> type[GrpcAioServer | EnvoyServer]:
     return EnvoyServer if settings.transport == "envoy" else GrpcAioServer
+
+
+def _ops_server(settings: Settings, application_: Starlette, tls: Certificates | None) -> HttpServer:
+    host, _, port = settings.http.rpartition(":")
+    https = tls.http_context() if tls and settings.tls.http else None
+    return HttpServer(application_, host.strip("[]"), int(port), tls=https)
 
 
 def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates | None) -> int:
@@ -215,6 +234,20 @@ async def _publish_health(servicer: Health) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
         await servicer.publish()
+
+
+def _upstream(settings: Settings, backend: TensorFlowServing, metrics: Metrics) -> Upstream:
+    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
+    return Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+
+
+def _feedback(settings: Settings, catalog: Catalog, receipts: Receipts, metrics: Metrics) -> "FeedbackLoop | None":
+    if settings.feedback.database_url is None:
+        return None
+    # Only where it is wanted: the libraries take 30 MB and half a second to import.
+    from gateway.feedback_loop import FeedbackLoop  # noqa: PLC0415
+
+    return FeedbackLoop(settings.feedback, catalog, receipts, metrics)
 
 
 def _receipts(settings: Settings) -> Receipts:

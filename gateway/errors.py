@@ -12,6 +12,7 @@ GatewayError
 ├── Overloaded           too much at once; retry later
 ├── NotReady             no version of the model can answer yet; retry later
 ├── BackendUnavailable   the backend cannot be reached; retry later
+├── FeedbackUnavailable  labels cannot be kept at the moment; retry later
 ├── DeadlineExceeded     the caller's time, or the backend's, ran out
 ├── BackendFailed        the backend answered with an error or with nonsense
 │   └── BackendRejected  the backend found the request itself wrong
@@ -115,6 +116,12 @@ class BackendUnavailable(GatewayError):
     """The backend cannot be reached."""
 
     reason = "BACKEND_UNAVAILABLE"
+
+
+class FeedbackUnavailable(GatewayError):
+    """Labels cannot be kept, or read, at the moment."""
+
+    reason = "FEEDBACK_UNAVAILABLE"
 
 
 class DeadlineExceeded(GatewayError):

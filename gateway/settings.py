@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.feedback_settings import FeedbackSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from serving.transport.envoy.options import EnvoyOptions
 
@@ -107,7 +108,7 @@ class Settings(BaseSettings):
     """Secret of 16 to 64 characters that signs prediction ids; the same on every replica. Default: a new one at every
     start, so that ids from before a restart cannot be checked."""
     receipt_key_fallbacks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Other keys, separated by commas, whose prediction ids are taken: older ones that signed ids for which feedback may
+    """Other keys, separated by commas, whose prediction ids are taken: older ones, for whose ids feedback may
     still come, or the next one, before the replicas sign with it."""
     receipt_days: Annotated[float, Field(gt=0, le=3650)] = 90.0
     """Days for which a prediction's id is taken."""
@@ -116,6 +117,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
@@ -148,6 +150,8 @@ class Settings(BaseSettings):
                 )
         if self.auth.certificates and self.tls.client_ca_file is None:
             raise ValueError("`auth.certificates` needs `tls.client_ca_file`: without it no client shows a certificate")
+        if self.feedback.database_url and self.receipt_key is None:
+            raise ValueError("`feedback.database_url` needs `receipt_key`: without it a restart makes all ids unknown")
         return self
 
     @classmethod

@@ -21,6 +21,7 @@ CODES: dict[type[errors.GatewayError], grpc.StatusCode] = {
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotReady: grpc.StatusCode.UNAVAILABLE,
     errors.BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.FeedbackUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.BackendFailed: grpc.StatusCode.INTERNAL,
     errors.BackendRejected: grpc.StatusCode.INVALID_ARGUMENT,
