@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from grpc_health.v1 import health_pb2
@@ -44,8 +45,11 @@ from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from tensorgate.v1 import inference_service_pb2
+from tensorgate.v1 import feedback_service_pb2, inference_service_pb2
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+
+if TYPE_CHECKING:
+    from gateway.feedback_loop import FeedbackLoop
 
 log = structlog.get_logger("gateway")
 
@@ -58,7 +62,8 @@ FIRST_LOOK = 0.3
 OVERSIZE_FACTOR = 4
 # Of every service on the port, for reflection.
 FILES = tuple(
-    module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
+    module.DESCRIPTOR
+    for module in (inference_service_pb2, feedback_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
 )
 
 
@@ -103,15 +108,17 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     backend = TensorFlowServing(settings.backend, metrics)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
-    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
-    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+    upstream = _upstream(settings, backend, metrics)
+    receipts = _receipts(settings)
+    feedback = _feedback(settings, catalog, receipts, metrics)
     predictor = Predictor(
         catalog,
         upstream,
-        Receipts(_receipt_key(settings)),
+        receipts,
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
+        observers=[*(feedback.observers if feedback else ())],
     )
     timeout = settings.backend.timeout
     inference_servicer = Inference(
@@ -125,7 +132,10 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     open_inference_servicer = OpenInference(
         predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
     )
-    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
+    services = (
+        *(inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME),
+        *(feedback.services if feedback else ()),
+    )
     health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
@@ -142,6 +152,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
             partial(add_InferenceServiceServicer_to_server, inference_servicer),
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
+            *(feedback.registrations if feedback else ()),
             partial(add_HealthServicer_to_server, health_servicer),
             *(
                 [partial(reflection.register, services=(*services, health.NAME), files=FILES)]
@@ -195,6 +206,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         loop.create_task(_publish_health(health_servicer)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
+        *([loop.create_task(feedback.run())] if feedback else []),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()
@@ -220,6 +232,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
+    if feedback:
+        await feedback.close()
     await guards.close()
     await backend.close()
     executor.shutdown(cancel_futures=True)
@@ -254,11 +268,28 @@ async def _publish_health(servicer: Health) -> None:
         await servicer.publish()
 
 
-def _receipt_key(settings: Settings) -> bytes:
-    if settings.receipt_key is not None:
-        return settings.receipt_key.get_secret_value().encode()
-    log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
-    return secrets.token_bytes(32)
+def _upstream(settings: Settings, backend: TensorFlowServing, metrics: Metrics) -> Upstream:
+    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
+    return Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+
+
+def _feedback(settings: Settings, catalog: Catalog, receipts: Receipts, metrics: Metrics) -> "FeedbackLoop | None":
+    if settings.feedback.database_url is None:
+        return None
+    # Only where it is wanted: the libraries take 30 MB and half a second to import.
+    from gateway.feedback_loop import FeedbackLoop  # noqa: PLC0415
+
+    return FeedbackLoop(settings.feedback, catalog, receipts, metrics)
+
+
+def _receipts(settings: Settings) -> Receipts:
+    if settings.receipt_key is None:
+        log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
+        key = secrets.token_bytes(32)
+    else:
+        key = settings.receipt_key.get_secret_value().encode()
+    fallbacks = (each.get_secret_value().encode() for each in settings.receipt_key_fallbacks)
+    return Receipts(key, *fallbacks, lifetime=settings.receipt_days * 86400)
 
 
 def _with_port(address: str, port: int) -> str:

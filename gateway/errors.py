@@ -2,6 +2,7 @@
 
 GatewayError
 ├── InvalidInput         the caller's instance or argument is wrong
+├── InvalidReceipt       a prediction's id that this gateway does not take
 ├── ModelNotFound        model, version or signature does not exist
 ├── Unsupported          the model cannot be asked in this way
 ├── Unauthenticated      no credential, or one that is not valid
@@ -11,6 +12,7 @@ GatewayError
 ├── Overloaded           too much at once; retry later
 ├── NotReady             no version of the model can answer yet; retry later
 ├── BackendUnavailable   the backend cannot be reached; retry later
+├── FeedbackUnavailable  labels cannot be kept at the moment; retry later
 ├── DeadlineExceeded     the caller's time, or the backend's, ran out
 ├── BackendFailed        the backend answered with an error or with nonsense
 │   └── BackendRejected  the backend found the request itself wrong
@@ -54,6 +56,12 @@ class InvalidInput(GatewayError):
     """The caller's instance or argument is wrong."""
 
     reason = "INVALID_INPUT"
+
+
+class InvalidReceipt(GatewayError):
+    """A prediction's id that this gateway does not take."""
+
+    reason = "RECEIPT_INVALID"
 
 
 class ModelNotFound(GatewayError):
@@ -108,6 +116,12 @@ class BackendUnavailable(GatewayError):
     """The backend cannot be reached."""
 
     reason = "BACKEND_UNAVAILABLE"
+
+
+class FeedbackUnavailable(GatewayError):
+    """Labels cannot be kept, or read, at the moment."""
+
+    reason = "FEEDBACK_UNAVAILABLE"
 
 
 class DeadlineExceeded(GatewayError):

@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.feedback_settings import FeedbackSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from gateway.rest_settings import RestSettings
 from serving.transport.envoy.options import EnvoyOptions
@@ -107,17 +108,23 @@ class Settings(BaseSettings):
     receipt_key: SecretStr | None = None
     """Secret of 16 to 64 characters that signs prediction ids; the same on every replica. Default: a new one at every
     start, so that ids from before a restart cannot be checked."""
+    receipt_key_fallbacks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Other keys, separated by commas, whose prediction ids are taken: older ones, for whose ids feedback may
+    still come, or the next one, before the replicas sign with it."""
+    receipt_days: Annotated[float, Field(gt=0, le=3650)] = 90.0
+    """Days for which a prediction's id is taken."""
     backend: BackendSettings = BackendSettings()
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()
     rest: RestSettings = RestSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "receipt_key_fallbacks", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         values = [value] if isinstance(value, str) else value
@@ -125,11 +132,12 @@ class Settings(BaseSettings):
             [name.strip() for part in values for name in part.split(",")] if isinstance(values, list | tuple) else value
         )
 
-    @field_validator("receipt_key")
+    @field_validator("receipt_key", "receipt_key_fallbacks")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not 16 <= len(value.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
-            raise ValueError("expected 16 to 64 bytes")
+    def _long_enough(cls, value: SecretStr | tuple[SecretStr, ...] | None) -> SecretStr | tuple[SecretStr, ...] | None:
+        for key in (value,) if isinstance(value, SecretStr) else value or ():
+            if not 16 <= len(key.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
+                raise ValueError("expected 16 to 64 bytes")
         return value
 
     @model_validator(mode="after")
@@ -144,6 +152,8 @@ class Settings(BaseSettings):
                 )
         if self.auth.certificates and self.tls.client_ca_file is None:
             raise ValueError("`auth.certificates` needs `tls.client_ca_file`: without it no client shows a certificate")
+        if self.feedback.database_url and self.receipt_key is None:
+            raise ValueError("`feedback.database_url` needs `receipt_key`: without it a restart makes all ids unknown")
         return self
 
     @classmethod

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ) as client:
             status: int = options.command(client, options)
             return status
-    except (TensorgateError, OSError) as error:
+    except (TensorgateError, OSError, ValueError) as error:
         print(f"tensorgate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -83,6 +83,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     stream.add_argument("--as-they-come", action="store_true", help="do not keep the order")
     stream.set_defaults(command=_stream)
+    feedback = commands.add_parser(
+        "feedback",
+        parents=[shared],
+        help="say what predictions should have been; without ID and TRUTH, standard input has them, a pair a line",
+    )
+    feedback.add_argument("id", nargs="?", metavar="ID", help="the prediction's id")
+    feedback.add_argument("truth", nargs="?", metavar="TRUTH", help="the class's name")
+    kind = feedback.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--class-index", dest="kind", action="store_const", const=int, default=str, help="TRUTH is a class's place"
+    )
+    kind.add_argument("--value", dest="kind", action="store_const", const=float, help="TRUTH is a number")
+    feedback.set_defaults(command=_feedback)
     models = commands.add_parser("models", parents=[shared], help="list the models that the key may call")
     models.set_defaults(command=_models)
     return parser
@@ -192,6 +205,33 @@ def _print_table(answers: Sequence[Answer], model: Model) -> None:
         else:
             table.add_row(Text(answer.file), Text(", ".join(prediction.outputs)), "", "", milliseconds)
     Console().print(table)
+
+
+def _feedback(client: Client, options: argparse.Namespace) -> int:
+    if options.id is not None and options.truth is not None:
+        pairs: Iterable[tuple[str, Any]] = [(options.id, _truth(options.truth, options.kind))]
+    elif options.id is None:
+        lines = (line.strip().split(maxsplit=1) for line in sys.stdin if line.strip())
+        pairs = ((line[0], _truth(line[1] if len(line) > 1 else "", options.kind)) for line in lines)
+    else:
+        raise ValueError("expected ID and TRUTH, or neither")
+    summary = client.feedback_batch(pairs)
+    refusals = {place: str(error) for place, error in summary.refusals.items()}
+    counts = {name: getattr(summary, name) for name in ("booked", "changed", "unchanged", "refused")}
+    if options.json:
+        print(json.dumps(counts | {"refusals": refusals}))
+    else:
+        print(", ".join(f"{count} {name}" for name, count in counts.items()))
+        for place, error in refusals.items():
+            print(f"label {place}: {error}", file=sys.stderr)
+    return 1 if summary.refused else 0
+
+
+def _truth(text: str, kind: Callable[[str], Any]) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"the label {text!r} is not a number") from None
 
 
 def _models(client: Client, options: argparse.Namespace) -> int:

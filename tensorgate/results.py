@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from tensorgate.errors import TensorgateError
+from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import model_pb2, tensor_pb2
 
@@ -85,6 +86,32 @@ class Model:
             if version.version == self.default_version:
                 return dict(version.contract.evaluation)
         return {}
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSummary:
+    """What became of many labels."""
+
+    booked: int
+    """First labels of their predictions."""
+    changed: int
+    """Labels that replaced others."""
+    unchanged: int
+    """Labels that were there already."""
+    refused: int
+    refusals: Mapping[int, TensorgateError]
+    """Why, for the first 100, by the label's place."""
+
+
+def outcome(answer: feedback_pb.SubmitFeedbackResponse) -> str:
+    """What booking one label did: booked, changed or unchanged."""
+    return feedback_pb.FeedbackOutcome.Name(answer.results[0].outcome).removeprefix("FEEDBACK_OUTCOME_").lower()
+
+
+def summary(answer: feedback_pb.StreamFeedbackResponse) -> FeedbackSummary:
+    """What became of a stream of labels."""
+    refusals = {refusal.sequence: _failure(refusal.error) for refusal in answer.refusals}
+    return FeedbackSummary(answer.booked, answer.changed, answer.unchanged, answer.refused, refusals)
 
 
 def prediction(answer: pb.PredictResponse, place: int) -> Prediction:

@@ -93,7 +93,7 @@ class Inference(InferenceServiceServicer):
             if isinstance(error, DeadlineExceeded) and _is_over(call):
                 # What ran out is the stream's own time.
                 raise
-            response.error.CopyFrom(_error(error))
+            response.error.CopyFrom(instance_error(error))
             code = status.code(error).name
         self._metrics.stream_messages.labels(call.method, call.model, code).inc()
         return response
@@ -205,7 +205,7 @@ def _located(error: GatewayError, field: str) -> GatewayError:
 
 def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
     if isinstance(prediction, GatewayError):
-        return pb.Prediction(error=_error(prediction))
+        return pb.Prediction(error=instance_error(prediction))
     answer = prediction.answer
     if isinstance(answer, Classification):
         top = [pb.ClassScore(label=s.label, class_index=s.class_index, score=s.score) for s in answer.top]
@@ -222,7 +222,8 @@ def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
     return pb.Prediction(id=prediction.receipt, outputs=tensor_pb2.NamedTensors(tensors=outputs))
 
 
-def _error(error: GatewayError) -> pb.InstanceError:
+def instance_error(error: GatewayError) -> pb.InstanceError:
+    """What the caller is told of an instance that failed."""
     answer = pb.InstanceError(
         code=status.number(status.code(error)),
         reason=error.reason,
