@@ -16,6 +16,8 @@ from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
+from gateway.drift.metrics import DriftMetrics
+from gateway.drift.monitor import DriftMonitor
 from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.call_metrics import CallMetrics
@@ -28,7 +30,8 @@ from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
-from gateway.servicers import health, inference, open_inference, tf_serving
+from gateway.servicers import drift, health, inference, open_inference, tf_serving
+from gateway.servicers.drift import Drift
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
@@ -42,7 +45,8 @@ from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from tensorgate.v1 import inference_service_pb2
+from tensorgate.v1 import drift_service_pb2, inference_service_pb2
+from tensorgate.v1.drift_service_pb2_grpc import add_DriftServiceServicer_to_server
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 log = structlog.get_logger("gateway")
@@ -56,7 +60,8 @@ FIRST_LOOK = 0.3
 OVERSIZE_FACTOR = 4
 # Of every service on the port, for reflection.
 FILES = tuple(
-    module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
+    module.DESCRIPTOR
+    for module in (inference_service_pb2, drift_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
 )
 
 
@@ -103,6 +108,9 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
     cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
     upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+    drift_monitor = (
+        DriftMonitor(settings.drift, catalog, DriftMetrics(metrics.registry)) if settings.drift.enabled else None
+    )
     predictor = Predictor(
         catalog,
         upstream,
@@ -110,6 +118,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
+        observers=[drift_monitor.observe] if drift_monitor else [],
     )
     timeout = settings.backend.timeout
     inference_servicer = Inference(
@@ -123,7 +132,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     open_inference_servicer = OpenInference(
         predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
     )
-    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
+    services = (inference.NAME, drift.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
     health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
@@ -138,6 +147,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     server = _server_type(settings)(
         [
             partial(add_InferenceServiceServicer_to_server, inference_servicer),
+            partial(add_DriftServiceServicer_to_server, Drift(catalog, drift_monitor)),
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             partial(add_HealthServicer_to_server, health_servicer),
@@ -172,6 +182,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         loop.create_task(_publish_health(health_servicer)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
+        *([loop.create_task(drift_monitor.run())] if drift_monitor else []),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()

@@ -134,15 +134,17 @@ class Predictor:
     async def _infer(self, servable: Servable, batch: Batch, deadline: float) -> Inference:
         signature = signature_of(servable, batch.signature)
         inputs = batch.inputs
+        rows: list[Row] = []
         images = images_of(inputs, servable, signature)
         if images:
             self._check_count(len(images), "inputs")
-            rows = await self._rows(servable, signature, images)
-            for place, row in enumerate(rows):
+            made = await self._rows(servable, signature, images)
+            for place, row in enumerate(made):
                 if isinstance(row, GatewayError):
                     row.field = f"inputs[0].contents[{place}]"
                     raise row
-            inputs = _stack([row for row in rows if not isinstance(row, GatewayError)])
+            rows = [row for row in made if not isinstance(row, GatewayError)]
+            inputs = _stack(rows)
         count = check_batch(inputs, servable, signature)
         self._check_count(count, "inputs")
         contract = servable.contract
@@ -153,7 +155,7 @@ class Predictor:
         outputs = await self._upstream.batched(servable, signature, inputs, deadline)
         rules = contract.postprocessing
         answers = to_answers(outputs, count, rules, 1) if rules.output is not None else []
-        self._observe(servable, inputs, answers)
+        self._observe(servable, inputs, answers, outputs, rows)
         predictions = [Prediction(self._receipt(servable, answer), answer) for answer in answers]
         return Inference(servable, signature, count, outputs, predictions)
 
@@ -174,7 +176,8 @@ class Predictor:
         rules = contract.postprocessing if contract and signature.name == contract.signature else None
 
         async def answer(places: list[int]) -> None:
-            inputs = _stack([row for place in places if not isinstance(row := rows[place], GatewayError)])
+            joined = [row for place in places if not isinstance(row := rows[place], GatewayError)]
+            inputs = _stack(joined)
             try:
                 outputs = await self._upstream.batched(servable, signature, inputs, deadline)
                 answers = to_answers(outputs, len(places), rules, query.top_k)
@@ -185,7 +188,7 @@ class Predictor:
                     predictions[place] = error
             else:
                 if rules is not None:
-                    self._observe(servable, inputs, answers)
+                    self._observe(servable, inputs, answers, outputs, joined)
                 for place, value in zip(places, answers, strict=True):
                     predictions[place] = Prediction(self._receipt(servable, value), value)
 
@@ -205,9 +208,12 @@ class Predictor:
             await pending[place] if place in pending else convert(instance) for place, instance in enumerate(instances)
         ]
 
-    def _observe(self, servable: Servable, inputs: Tensors, answers: Sequence[Answer]) -> None:
+    def _observe(
+        self, servable: Servable, inputs: Tensors, answers: Sequence[Answer], outputs: Tensors, rows: Sequence[Row]
+    ) -> None:
         if self._observers and answers:
-            observation = Observation(servable, Variant.STABLE, inputs, answers)
+            sources = [row.source for row in rows]
+            observation = Observation(servable, Variant.STABLE, inputs, answers, outputs, sources)
             for observe in self._observers:
                 observe(observation)
 

@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.drift_settings import DriftSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from serving.transport.envoy.options import EnvoyOptions
 
@@ -111,6 +112,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
+    drift: DriftSettings = DriftSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
