@@ -128,7 +128,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         default_timeout=timeout,
         max_stream_in_flight=settings.limits.max_stream_in_flight,
     )
-    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=timeout)
+    tf_serving_servicer = PassThrough(catalog, upstream, predictor.observe, default_timeout=timeout)
     open_inference_servicer = OpenInference(
         predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
     )

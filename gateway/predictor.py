@@ -1,6 +1,7 @@
 """The use case: instances or batches in, answers with receipts or tensors out. Knows no transport."""
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from gateway import receipts
 from gateway.answers import Answer, Classification, Regression, to_answers
 from gateway.backend import Array, Signature, Tensors
 from gateway.catalog import Catalog, Servable
-from gateway.errors import GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
+from gateway.errors import BackendFailed, GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
 from gateway.instances import Image, Instance, Pixels, Row, check_batch, images_of, to_row
 from gateway.metrics import Metrics
 from gateway.observations import Observation, Observer, Variant
@@ -122,6 +123,14 @@ class Predictor:
             self._catalog, batch.model, batch.version, lambda servable: self._infer(servable, batch, deadline)
         )
         return inference
+
+    def observe(self, servable: Servable, inputs: Tensors, rows: int, outputs: Tensors) -> None:
+        """Tells the observers of rows that were answered by the servable's contract, but not here."""
+        if self._observers and servable.contract is not None:
+            # Outputs that are not what the contract says teach nobody anything.
+            with contextlib.suppress(BackendFailed):
+                answers = to_answers(outputs, rows, servable.contract.postprocessing, 1)
+                self._observe(servable, inputs, answers, outputs, ())
 
     def _check_count(self, instances: int, field: str) -> None:
         if instances > self._max_instances:

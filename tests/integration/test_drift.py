@@ -9,6 +9,9 @@ import pytest
 
 from serving.contract import Reference
 from serving.reference import by_quantiles, of_sources, source
+from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.codec import to_proto
+from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
 from tensorgate.v1 import drift_service_pb2 as pb
 from tensorgate.v1.drift_service_pb2_grpc import DriftServiceStub
 from tests.fakes import digits
@@ -81,6 +84,24 @@ async def test_drift_is_seen(server: FakeModelServer, start_gateway: StartGatewa
         'tensorgate_drift_alarm{feature="image_brightness",kind="input",model="digits",version="1"} 1.0'
         in (gateway.get("/metrics")[1])
     )
+
+
+async def test_other_protocols_count(server: FakeModelServer, start_gateway: StartGateway) -> None:
+    """Tensors of TensorFlow Serving's protocol have no features of images as they came, and all others."""
+    gateway = start_gateway(server.address)
+    request = tfs.PredictRequest(model_spec=tfs.ModelSpec(name="digits"))
+    request.inputs["image"].CopyFrom(to_proto(np.zeros((3, 28, 28), np.float32)))
+    async with grpc.aio.insecure_channel(gateway.address) as channel:
+        metadata = (("authorization", f"Bearer {gateway.key}"),)
+        await PredictionServiceStub(channel).Predict(request, metadata=metadata, timeout=TIMEOUT)
+
+    async def counted() -> pb.GetDriftResponse | None:
+        answer = await drift(gateway)
+        return answer if answer.rows else None
+
+    window = (await eventually(counted)).windows[0]
+    rows = {feature.name: sum(feature.window) for feature in window.features}
+    assert (window.rows, rows) == (3, {**dict.fromkeys(rows, 0), "prediction": 3, "confidence": 3})
 
 
 async def test_who_may_not(server: FakeModelServer, start_gateway: StartGateway) -> None:
