@@ -18,6 +18,8 @@ from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
+from gateway.drift.metrics import DriftMetrics
+from gateway.drift.monitor import DriftMonitor
 from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.call_metrics import CallMetrics
@@ -31,7 +33,8 @@ from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
 from gateway.rest.service import rest_application, with_cors
-from gateway.servicers import health, inference, open_inference, tf_serving
+from gateway.servicers import drift, health, inference, open_inference, tf_serving
+from gateway.servicers.drift import Drift
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
@@ -45,7 +48,8 @@ from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from tensorgate.v1 import feedback_service_pb2, inference_service_pb2
+from tensorgate.v1 import drift_service_pb2, feedback_service_pb2, inference_service_pb2
+from tensorgate.v1.drift_service_pb2_grpc import add_DriftServiceServicer_to_server
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 if TYPE_CHECKING:
@@ -63,7 +67,14 @@ OVERSIZE_FACTOR = 4
 # Of every service on the port, for reflection.
 FILES = tuple(
     module.DESCRIPTOR
-    for module in (inference_service_pb2, feedback_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
+    for module in (
+        inference_service_pb2,
+        drift_service_pb2,
+        feedback_service_pb2,
+        open_inference_pb2,
+        tensorflow_serving_pb2,
+        health_pb2,
+    )
 )
 
 
@@ -111,6 +122,9 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     upstream = _upstream(settings, backend, metrics)
     receipts = _receipts(settings)
     feedback = _feedback(settings, catalog, receipts, metrics)
+    drift_monitor = (
+        DriftMonitor(settings.drift, catalog, DriftMetrics(metrics.registry)) if settings.drift.enabled else None
+    )
     predictor = Predictor(
         catalog,
         upstream,
@@ -118,7 +132,10 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
-        observers=[*(feedback.observers if feedback else ())],
+        observers=[
+            *(feedback.observers if feedback else ()),
+            *([drift_monitor.observe] if drift_monitor else ()),
+        ],
     )
     timeout = settings.backend.timeout
     inference_servicer = Inference(
@@ -128,12 +145,12 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         default_timeout=timeout,
         max_stream_in_flight=settings.limits.max_stream_in_flight,
     )
-    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=timeout)
+    tf_serving_servicer = PassThrough(catalog, upstream, predictor.observe, default_timeout=timeout)
     open_inference_servicer = OpenInference(
         predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
     )
     services = (
-        *(inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME),
+        *(inference.NAME, drift.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME),
         *(feedback.services if feedback else ()),
     )
     health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
@@ -150,6 +167,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     server = _server_type(settings)(
         [
             partial(add_InferenceServiceServicer_to_server, inference_servicer),
+            partial(add_DriftServiceServicer_to_server, Drift(catalog, drift_monitor)),
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             *(feedback.registrations if feedback else ()),
@@ -207,6 +225,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
         *([loop.create_task(feedback.run())] if feedback else []),
+        *([loop.create_task(drift_monitor.run())] if drift_monitor else []),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()

@@ -11,8 +11,17 @@ from gateway.backend import Array, Signature, TensorSpec, type_name
 from gateway.catalog import Servable
 from gateway.errors import InvalidInput, Unsupported
 from serving.preprocessing import InputError
+from serving.reference import Source, source
 
-Row = Mapping[str, Array]
+
+class Row(dict[str, Array]):
+    """The model's inputs by name, without the batch dimension; `source` if they were made of an image."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, tensors: Mapping[str, Array], source: Source | None = None) -> None:
+        super().__init__(tensors)
+        self.source = source
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +61,11 @@ def to_row(instance: Instance, servable: Servable, signature: Signature) -> Row:
             reason="IMAGES_NOT_ACCEPTED",
         )
     try:
-        if isinstance(instance, Image):
-            array: Array = servable.pipeline(instance.encoded)
-        else:
-            array = servable.pipeline.from_pixels(instance.array)
+        pixels = servable.pipeline.decode(instance.encoded) if isinstance(instance, Image) else instance.array
+        array = servable.pipeline.from_pixels(pixels)
     except InputError as error:
         raise InvalidInput(str(error), reason=error.reason) from error
-    return {servable.contract.input.name: array}
+    return Row({servable.contract.input.name: array}, source(pixels))
 
 
 def images_of(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> list[Instance]:
@@ -125,7 +132,7 @@ def _checked(instance: Tensors, servable: Servable, signature: Signature) -> Row
     for name, array in values.items():
         _check_tensor(array, signature.inputs[name])
         _check_finite(name, array, servable)
-    return values
+    return Row(values)
 
 
 def _check_tensor(array: Array, spec: TensorSpec) -> None:

@@ -1,6 +1,7 @@
 """The use case: instances or batches in, answers with receipts or tensors out. Knows no transport."""
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from gateway import receipts
 from gateway.answers import Answer, Classification, Regression, to_answers
 from gateway.backend import Array, Signature, Tensors
 from gateway.catalog import Catalog, Servable
-from gateway.errors import GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
+from gateway.errors import BackendFailed, GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
 from gateway.instances import Image, Instance, Pixels, Row, check_batch, images_of, to_row
 from gateway.metrics import Metrics
 from gateway.observations import Observation, Observer, Variant
@@ -123,6 +124,14 @@ class Predictor:
         )
         return inference
 
+    def observe(self, servable: Servable, inputs: Tensors, rows: int, outputs: Tensors) -> None:
+        """Tells the observers of rows that were answered by the servable's contract, but not here."""
+        if self._observers and servable.contract is not None:
+            # Outputs that are not what the contract says teach nobody anything.
+            with contextlib.suppress(BackendFailed):
+                answers = to_answers(outputs, rows, servable.contract.postprocessing, 1)
+                self._observe(servable, inputs, answers, outputs, ())
+
     def _check_count(self, instances: int, field: str) -> None:
         if instances > self._max_instances:
             raise RequestTooLarge(
@@ -134,15 +143,17 @@ class Predictor:
     async def _infer(self, servable: Servable, batch: Batch, deadline: float) -> Inference:
         signature = signature_of(servable, batch.signature)
         inputs = batch.inputs
+        rows: list[Row] = []
         images = images_of(inputs, servable, signature)
         if images:
             self._check_count(len(images), "inputs")
-            rows = await self._rows(servable, signature, images)
-            for place, row in enumerate(rows):
+            made = await self._rows(servable, signature, images)
+            for place, row in enumerate(made):
                 if isinstance(row, GatewayError):
                     row.field = f"inputs[0].contents[{place}]"
                     raise row
-            inputs = _stack([row for row in rows if not isinstance(row, GatewayError)])
+            rows = [row for row in made if not isinstance(row, GatewayError)]
+            inputs = _stack(rows)
         count = check_batch(inputs, servable, signature)
         self._check_count(count, "inputs")
         contract = servable.contract
@@ -153,7 +164,7 @@ class Predictor:
         outputs = await self._upstream.batched(servable, signature, inputs, deadline)
         rules = contract.postprocessing
         answers = to_answers(outputs, count, rules, 1) if rules.output is not None else []
-        self._observe(servable, inputs, answers)
+        self._observe(servable, inputs, answers, outputs, rows)
         predictions = [Prediction(self._receipt(servable, answer), answer) for answer in answers]
         return Inference(servable, signature, count, outputs, predictions)
 
@@ -174,7 +185,8 @@ class Predictor:
         rules = contract.postprocessing if contract and signature.name == contract.signature else None
 
         async def answer(places: list[int]) -> None:
-            inputs = _stack([row for place in places if not isinstance(row := rows[place], GatewayError)])
+            joined = [row for place in places if not isinstance(row := rows[place], GatewayError)]
+            inputs = _stack(joined)
             try:
                 outputs = await self._upstream.batched(servable, signature, inputs, deadline)
                 answers = to_answers(outputs, len(places), rules, query.top_k)
@@ -185,7 +197,7 @@ class Predictor:
                     predictions[place] = error
             else:
                 if rules is not None:
-                    self._observe(servable, inputs, answers)
+                    self._observe(servable, inputs, answers, outputs, joined)
                 for place, value in zip(places, answers, strict=True):
                     predictions[place] = Prediction(self._receipt(servable, value), value)
 
@@ -205,9 +217,12 @@ class Predictor:
             await pending[place] if place in pending else convert(instance) for place, instance in enumerate(instances)
         ]
 
-    def _observe(self, servable: Servable, inputs: Tensors, answers: Sequence[Answer]) -> None:
+    def _observe(
+        self, servable: Servable, inputs: Tensors, answers: Sequence[Answer], outputs: Tensors, rows: Sequence[Row]
+    ) -> None:
         if self._observers and answers:
-            observation = Observation(servable, Variant.STABLE, inputs, answers)
+            sources = [row.source for row in rows]
+            observation = Observation(servable, Variant.STABLE, inputs, answers, outputs, sources)
             for observe in self._observers:
                 observe(observation)
 

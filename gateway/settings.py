@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.drift_settings import DriftSettings
 from gateway.feedback_settings import FeedbackSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from gateway.rest_settings import RestSettings
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     rest: RestSettings = RestSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
+    drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()

@@ -56,7 +56,11 @@ class Pipeline:
 
     def __call__(self, encoded: bytes) -> NDArray[Any]:
         """The tensor made of an encoded image; InputError if it is not one."""
-        return self._run(encoded, self._steps)
+        return self.from_pixels(self.decode(encoded))
+
+    def decode(self, encoded: bytes) -> NDArray[np.uint8]:
+        """The pixels (height, width, channels) of an encoded image; InputError if it is not one."""
+        return self._run(encoded, self._steps[:1])
 
     def from_pixels(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """The tensor made of pixels (height, width, channels) as `decode` would have made them."""
