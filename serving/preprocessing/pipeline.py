@@ -63,11 +63,13 @@ class Pipeline:
     StepFailedError.
     """
 
-    def __init__(self, steps: Iterable[tuple[str, Callable[..., Any]]]) -> None:
+    def __init__(self, steps: Iterable[tuple[str, Callable[..., Any]]], columns: Sequence[table.Column] = ()) -> None:
         named = list(steps)
+        self.columns = columns
+        """Of the rows that it takes."""
         self.names = tuple(name for name, _ in named)
         self.accepts_images = self.names[:1] == (DECODE,)
-        self.accepts_rows = self.names[:1] == (SELECT,)
+        self.accepts_rows = bool(columns)
         self.has_own = any(map(own.is_path, self.names))
         self._steps = [step for _, step in named]
         self._batched = self.names.index(ASSEMBLE) + 1 if self.accepts_rows else 0
@@ -129,7 +131,7 @@ def build(steps: Iterable[Step], allowed: Collection[str] = ()) -> Pipeline:
         guarding = guarding or own.is_path(step.name)
         bound.append((step.name, own.guarded(step.name, call) if guarding else call))
     _check_columns(bound)
-    return Pipeline(bound)
+    return Pipeline(bound, parameters(listed[0])["columns"] if listed and listed[0].name == SELECT else ())
 
 
 def _check_order(names: Sequence[str]) -> None:

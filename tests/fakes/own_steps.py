@@ -62,7 +62,7 @@ def anything(image: NDArray[np.uint8], **options: Any) -> NDArray[np.uint8]:
     return image
 
 
-def untyped(image, *, width=1):  # noqa: ANN001, ANN201
+def untyped(image, *, width=1):
     """Has a parameter of no type."""
     return image[width:]
 

@@ -86,7 +86,7 @@ def test_what_a_step_raises_is_kept_from_the_caller() -> None:
     with pytest.raises(InputError, match="nothing is left of 280×280"):
         build([DECODE, own("crop_border", width=999)], [MODULE])(IMAGE)
     black = digits.encode(np.zeros((8, 8), np.uint8))
-    with pytest.raises(StepFailedError, match="failed: RuntimeError$") as caught:
+    with pytest.raises(StepFailedError, match=r"failed: RuntimeError$") as caught:
         build([DECODE, own("fail_on_black")], [MODULE])(black)
     assert "secret" in str(caught.value.__cause__)
     with pytest.raises(StepFailedError, match="returned list"):
