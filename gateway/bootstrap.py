@@ -117,7 +117,13 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     metrics = Metrics()
     guards = Guards(settings, metrics)
     backend = TensorFlowServing(settings.backend, metrics)
-    catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
+    catalog = Catalog(
+        settings.models,
+        backend,
+        metrics,
+        timeout=settings.backend.timeout,
+        allowed_steps=settings.preprocessing.allowed_steps,
+    )
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
     upstream = _upstream(settings, backend, metrics)
     receipts = _receipts(settings)

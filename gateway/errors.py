@@ -8,6 +8,7 @@ GatewayError
 ├── Unauthenticated      no credential, or one that is not valid
 ├── CredentialUncheckable  who could say whether the credential is valid does not answer; retry later
 ├── PermissionDenied     the credential does not cover this
+├── PreprocessingFailed  a preprocessing step of the model's owner failed on the instance
 ├── RequestTooLarge      more bytes or instances than a request may have
 ├── Overloaded           too much at once; retry later
 ├── NotReady             no version of the model can answer yet; retry later
@@ -92,6 +93,12 @@ class PermissionDenied(GatewayError):
     """The credential does not cover this."""
 
     reason = "SCOPE_MISSING"
+
+
+class PreprocessingFailed(GatewayError):
+    """A preprocessing step of the model's owner failed on the instance; what it raised is the cause, for the log."""
+
+    reason = "STEP_FAILED"
 
 
 class RequestTooLarge(GatewayError):

@@ -40,6 +40,14 @@ class BatchingSettings(Section):
     """Rows that may wait; beyond them callers get RESOURCE_EXHAUSTED."""
 
 
+class PreprocessingSettings(Section):
+    """What models may have the gateway do with their inputs; docs/preprocessing.md lists the steps that there are."""
+
+    allowed_steps: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")], ...] = ()
+    """Steps of one's own that contracts may name, as module:function, or module for all that it defines. A version that
+    names another one is refused. Takes a restart."""
+
+
 class DrainSettings(Section):
     """What happens at SIGTERM: health turns NOT_SERVING, then no new calls are taken, then the process ends."""
 
@@ -116,6 +124,7 @@ class Settings(BaseSettings):
     """Days for which a prediction's id is taken."""
     backend: BackendSettings = BackendSettings()
     batching: BatchingSettings = BatchingSettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
     limits: LimitSettings = LimitSettings()
     rest: RestSettings = RestSettings()
     tls: TlsSettings = TlsSettings()
