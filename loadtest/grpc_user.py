@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,16 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One unary call."""
+    """One call: unary, or of a stream in both directions if there are several messages."""
 
     name: str
     """What it is reported under."""
     method: str
-    message: bytes
+    message: bytes | Sequence[bytes]
     expected: str = OK
     """The status that it must end with."""
-    check: Callable[[bytes], str | None] = lambda _: None
-    """Says what is wrong with the answer."""
+    check: Callable[[Sequence[bytes]], str | None] = lambda _: None
+    """Says what is wrong with the answers, of which a unary call has one."""
 
 
 class GrpcUser(User):
@@ -55,9 +56,9 @@ class GrpcUser(User):
         options = self.environment.parsed_options
         self._timeout: float = options.timeout
         self._rate: float = options.rate_per_user
-        self._channel = connect(self.host or "", options.ca_file)
-        self._metadata = metadata(options.key)
-        self._methods: dict[str, Any] = {}
+        self._channel = connect(self.host or "", options)
+        self._metadata = headers(options)
+        self._methods: dict[str, Callable[..., Sequence[bytes]]] = {}
         self._pool = gevent.pool.Pool(MAX_IN_FLIGHT)
         self._due = time.perf_counter()
 
@@ -85,18 +86,27 @@ class GrpcUser(User):
     def _timed(self, request: Request, due: float) -> None:
         method = self._methods.get(request.method)
         if method is None:
-            method = self._methods[request.method] = self._channel.unary_unary(request.method)
-        code, details, answer = OK, "", b""
+            method = self._methods[request.method] = self._method(request)
+        code, details = OK, ""
+        answers: Sequence[bytes] = ()
         try:
-            answer = method(request.message, timeout=self._timeout, metadata=self._metadata)
+            answers = method(request.message, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
         failure = None
         if code != request.expected:
             failure = CallFailed(f"{code}: {details[:200]}")
-        elif code == OK and (wrong := request.check(answer)):
+        elif code == OK and (wrong := request.check(answers)):
             code, failure = "WRONG_ANSWER", CallFailed(wrong)
-        self._report(request.name, due, code, len(answer), failure)
+        self._report(request.name, due, code, sum(map(len, answers)), failure)
+
+    def _method(self, request: Request) -> Callable[..., Sequence[bytes]]:
+        """A call of the request's kind that gives its answers."""
+        if isinstance(request.message, bytes):
+            unary: Any = self._channel.unary_unary(request.method)
+            return lambda message, **options: (unary(message, **options),)
+        stream: Any = self._channel.stream_stream(request.method)
+        return lambda messages, **options: list(stream(iter(messages), **options))
 
     def _report(self, name: str, due: float, code: str, size: int, failure: Exception | None) -> None:
         self.environment.events.request.fire(
@@ -109,10 +119,16 @@ class GrpcUser(User):
         )
 
 
-def connect(address: str, ca_file: str | None) -> grpc.Channel:
-    """A channel that shares no connection with others; encrypted if there is a certificate to trust."""
-    options = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-    credentials = Target(address, Path(ca_file) if ca_file else False).credentials()
+def connect(address: str, options: Namespace) -> grpc.Channel:
+    """A channel that shares no connection with others; encrypted by `tls`, or if there is a `ca_file` to trust."""
+    settings = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+    credentials = Target(address, Path(options.ca_file) if options.ca_file else options.tls).credentials()
     return (
-        grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
+        grpc.secure_channel(address, credentials, settings) if credentials else grpc.insecure_channel(address, settings)
     )
+
+
+def headers(options: Namespace) -> tuple[tuple[str, str], ...]:
+    """What every call carries: the key, and what a platform in front of the gateway may want besides."""
+    pairs: Iterable[list[str]] = (entry.split("=", 1) for entry in options.metadata.splitlines() if entry)
+    return (*metadata(options.key), *((name, value) for name, value in pairs))

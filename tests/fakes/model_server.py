@@ -157,7 +157,10 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
         model = await self._model(request.model_spec, context)
         self.last = request
-        inputs = {name: codec.to_numpy(tensor) for name, tensor in request.inputs.items()}
+        try:
+            inputs = {name: codec.to_numpy(tensor) for name, tensor in request.inputs.items()}
+        except codec.TensorError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error")
         if request.model_spec.signature_name == contracts.SIGNATURE:
             answer = np.array([(model.contract or "").encode()], object)
             return _response({contracts.JSON_OUTPUT: answer})

@@ -1,5 +1,6 @@
 """Locust against a real gateway: what is recorded is what happened."""
 
+import json
 import os
 import socket
 import subprocess
@@ -14,8 +15,15 @@ from loadtest.locust_process import HERE, Load, LoadFailedError, run
 from loadtest.recording import Recording
 from loadtest.thresholds import Threshold
 from tests.fakes import digits
+from tests.fakes.model_server import FakeModelServer
 from tests.integration.conftest import Gateway
 
+# What is asked before a load.
+DESCRIBING = {
+    "/tensorgate.v1.InferenceService/GetModel",
+    "/tensorflow.serving.PredictionService/GetModelMetadata",
+    "/inference.GRPCInferenceService/ModelMetadata",
+}
 LOCUST = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "GatewayUser", "--loglevel", "WARNING"]
 
 
@@ -33,18 +41,42 @@ def load(gateway: Gateway, images: Path, *options: str, host: str = "", users: i
     return Load("GatewayUser", host or gateway.address, users=users, seconds=seconds, options=every)
 
 
+def answered(gateway: Gateway, before: int) -> int:
+    """How many calls the gateway has had since its `before`th."""
+    return sum(line["method"] not in DESCRIBING for line in gateway.calls()[before:])
+
+
 def test_closed_loop(shared_gateway: Gateway, images: Path, tmp_path: Path) -> None:
     """Every kind of request succeeds, bad images are refused and that is no failure; the gateway saw as many calls."""
     before = len(shared_gateway.calls())
     measured = run(load(shared_gateway, images, "--bad-share", "0.3"), tmp_path / "run.json", key=shared_gateway.key)
     assert measured.failures == 0
-    kinds = ("PNG", "JPEG", "tensor", "batch", "bad image")
-    assert measured.names() == sorted(f"Predict, {kind}" for kind in kinds)
+    kinds = ["Predict, PNG", "Predict, JPEG", "Predict, tensor", "Predict, batch", "Predict, bad image"]
+    kinds += ["StreamPredict, PNG", "StreamPredict, one bad", "TFS Predict, tensor", "TFS Predict, bad tensor"]
+    assert measured.names() == sorted([*kinds, "ModelInfer, tensor", "ModelInfer, bad tensor"])
     assert set(measured.codes()) == {"OK", "INVALID_ARGUMENT"}
-    bad = measured.called("Predict, bad image").calls
+    bad = sum(measured.called(name).calls for name in measured.names() if " bad" in name)
     assert 0.2 < bad / measured.calls < 0.4
-    seen = [line for line in shared_gateway.calls()[before:] if line["method"].endswith("/Predict")]
-    assert len(seen) == measured.calls
+    assert answered(shared_gateway, before) == measured.calls
+
+
+@pytest.mark.parametrize(
+    ("tag", "method"),
+    [
+        ("tensorgate", "/tensorgate.v1.InferenceService/Predict"),
+        ("tfserving", "/tensorflow.serving.PredictionService/Predict"),
+        ("oip", "/inference.GRPCInferenceService/ModelInfer"),
+        ("stream", "/tensorgate.v1.InferenceService/StreamPredict"),
+    ],
+)
+def test_one_protocol(shared_gateway: Gateway, images: Path, tmp_path: Path, tag: str, method: str) -> None:
+    """A tag calls by its protocol alone, and of the rest the gateway hears nothing."""
+    before = len(shared_gateway.calls())
+    one = load(shared_gateway, images, "--tags", tag, seconds=1)
+    measured = run(one, tmp_path / "run.json", key=shared_gateway.key)
+    assert measured.failures == 0
+    asked = {line["method"] for line in shared_gateway.calls()[before:]} - DESCRIBING
+    assert asked == {method}
 
 
 def test_open_loop_and_a_slow_gateway(shared_gateway: Gateway, images: Path, tmp_path: Path) -> None:
@@ -99,23 +131,64 @@ def test_more_processes(shared_gateway: Gateway, images: Path, tmp_path: Path, o
             process.wait()
     measured = Recording.load(record)
     assert measured.failures == 0
-    seen = [line for line in shared_gateway.calls()[before:] if line["method"].endswith("/Predict")]
-    assert len(seen) == measured.calls
+    assert answered(shared_gateway, before) == measured.calls
 
 
 def test_what_cannot_be_loaded(shared_gateway: Gateway, images: Path, tmp_path: Path) -> None:
-    """A target that is down, a wrong key, TLS where there is none, nothing to send: one message, and no load."""
+    """A target that is down, TLS where there is none, nothing to send, nothing to call: one message, and no load."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"127.0.0.1:{free.getsockname()[1]}"
     certificate = tmp_path / "ca.pem"
     certificate.write_text("no certificate")
     (tmp_path / "empty").mkdir()
-    key = shared_gateway.key
-    for wrong, credential, message in (
-        (load(shared_gateway, images, host=nobody), key, "is it running there"),
-        (load(shared_gateway, images), "tg_wrong", "set TENSORGATE_KEY, or --key"),
-        (load(shared_gateway, images, "--ca-file", str(certificate)), key, "does --ca-file fit"),
-        (load(shared_gateway, tmp_path / "empty"), key, "has no images; expected some to send"),
+    for wrong, message in (
+        (load(shared_gateway, images, host=nobody), "is it running there"),
+        (load(shared_gateway, images, "--ca-file", str(certificate)), "does --ca-file or --tls fit"),
+        (load(shared_gateway, tmp_path / "empty"), "has no images; expected some to send"),
+        (load(shared_gateway, images, "--tags", "tcp"), "nothing is tagged tcp; expected some of batch"),
     ):
         with pytest.raises(LoadFailedError, match=message):
-            run(wrong, tmp_path / "run.json", key=credential)
+            run(wrong, tmp_path / "run.json", key=shared_gateway.key)
+
+
+# A process of its own, since gevent takes over the one that it is in.
+PREFLIGHT = """
+import json, sys
+from argparse import Namespace
+from loadtest import preflight
+for address, protocol, options in json.loads(sys.argv[1]):
+    try:
+        print(json.dumps(list(preflight.check(address, Namespace(**options), [protocol]).shape)))
+    except preflight.PreflightError as error:
+        print(" ".join(str(error).split()))
+"""
+
+
+def test_what_each_protocol_says(shared_gateway: Gateway, shared_server: FakeModelServer, tmp_path: Path) -> None:
+    """By any protocol the model's shape is found, and a target that cannot be loaded is told why."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+    good = {"key": shared_gateway.key, "metadata": "", "ca_file": "", "tls": False, "model": "digits"}
+    asked = [
+        ("oip", shared_server.address, {}, "it speaks another protocol: choose by --tags"),
+        ("tfserving", shared_server.address, {"key": None}, "[28, 28]"),
+    ]
+    for protocol in ("tensorgate", "tfserving", "oip"):
+        asked += [
+            (protocol, shared_gateway.address, {}, "[28, 28]"),
+            (protocol, nobody, {}, "is it running there"),
+            (protocol, shared_gateway.address, {"key": "tg_wrong"}, "set TENSORGATE_KEY, or --key"),
+            (
+                protocol,
+                shared_gateway.address,
+                {"key": None, "metadata": f"x-api-key={shared_gateway.key}"},
+                "[28, 28]",
+            ),
+            (protocol, shared_gateway.address, {"tls": True}, "does --ca-file or --tls fit"),
+            (protocol, shared_gateway.address, {"model": "letters"}, "letters"),
+        ]
+    cases = [(address, protocol, good | changes) for protocol, address, changes, _ in asked]
+    command = [sys.executable, "-c", PREFLIGHT, json.dumps(cases)]
+    ended = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=True, timeout=90)
+    for (*case, expected), said in zip(asked, ended.stdout.splitlines(), strict=True):
+        assert expected in said, case

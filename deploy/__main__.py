@@ -1,0 +1,110 @@
+"""`python -m deploy images|release|smoke|model`: what the deployment pipelines do, and a person can."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deploy import images, models, rollout
+from deploy.commands import DeployError
+from deploy.release import STEPS, Judge, Plan, RolledBack, release
+from deploy.root import Root
+from deploy.smoke import smoke
+
+FAILED, ROLLED_BACK = 1, 3
+OUT = Path("var/deploy")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command: 0 if it is done, 3 if what was new is out of use again, 1 if it failed."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except RolledBack as error:
+        print(f"deploy: rolled back: {error}", file=sys.stderr)
+        return ROLLED_BACK
+    except (DeployError, OSError) as error:
+        print(f"deploy: {error}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    match options.command:
+        case "images":
+            _images(options)
+        case "release":
+            plan, judge = Plan(options.steps, options.minutes * 60), Judge(partial(_smoke, options.model))
+            release(Root(options.root), images.load(options.images), plan, judge)
+        case "smoke":
+            _smoke(options.model, Root(options.root).outputs())
+        case "model":
+            _model(options)
+
+
+def _images(options: argparse.Namespace) -> None:
+    registry = options.registry or Root(options.root).outputs()["registry"]
+    if options.source:
+        found = images.copy(images.load(options.source), registry)
+    else:
+        found = images.build(registry, options.tag)
+    images.save(found, options.out)
+    print("\n".join(found.values()))
+
+
+def _model(options: argparse.Namespace) -> None:
+    outputs = Root(options.root).outputs()
+    store = outputs["model_store"]
+    version = options.version or models.newest(options.source, options.model)
+    copied = models.copy(options.source, store, options.model, version)
+    print(f"{options.model} version {version} is {'now' if copied else 'already'} in {store}", flush=True)
+    rollout.promote(_endpoint(outputs), options.model, version)
+
+
+def _smoke(model: str, outputs: Mapping[str, Any]) -> None:
+    smoke(_endpoint(outputs), outputs["model_store"], model, out=OUT / time.strftime("%Y%m%d-%H%M%S"))
+
+
+def _endpoint(outputs: Mapping[str, Any]) -> str:
+    if "endpoint" not in outputs:
+        raise DeployError("there is no service yet: docs/runbooks/deployment.md says how it is first made")
+    return str(outputs["endpoint"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made = commands.add_parser("images", help="build the images, or copy them, and write their references by digest")
+    where = made.add_mutually_exclusive_group(required=True)
+    where.add_argument("--registry", help="what their names begin with")
+    where.add_argument("--root", help="the live root whose registry they go to, as gcp/staging")
+    made.add_argument("--source", type=Path, metavar="FILE", help="copy those that an earlier run wrote; else build")
+    made.add_argument("--tag", default=os.environ.get("GITHUB_SHA", "local"), help="of what is built (%(default)s)")
+    made.add_argument("--out", type=Path, default=OUT / "images.json", metavar="FILE", help="(%(default)s)")
+    made = commands.add_parser("release", help="bring images into use step by step; status 3 if they were taken back")
+    made.add_argument("root", help="as gcp/production")
+    made.add_argument("--images", type=Path, default=OUT / "images.json", metavar="FILE", help="(%(default)s)")
+    made.add_argument(
+        "--steps", type=int, nargs="+", default=STEPS, metavar="PERCENT", help="shares of the calls (%(default)s)"
+    )
+    made.add_argument("--minutes", type=float, default=10.0, help="that a step is watched for (%(default)s)")
+    made.add_argument("--model", default="digits", help="what is called (%(default)s)")
+    made = commands.add_parser("smoke", help="a short load against what runs, held to loadtest/deployed.yaml")
+    made.add_argument("root", help="as gcp/staging")
+    made.add_argument("--model", default="digits", help="what is called (%(default)s)")
+    made = commands.add_parser(
+        "model", help="copy a model version to a root's store and roll it out; status 3 if it was taken back"
+    )
+    made.add_argument("root", help="as gcp/production")
+    made.add_argument("--from", dest="source", required=True, metavar="URL", help="the model store that has it")
+    made.add_argument("--model", default="digits", help="its name (%(default)s)")
+    made.add_argument("--version", type=int, help="(default: the newest)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
