@@ -44,7 +44,7 @@ from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from tensorgate.v1 import feedback_service_pb2, inference_service_pb2
+from tensorgate.v1 import feedback_service_pb2, inference_service_pb2, quality_service_pb2
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ OVERSIZE_FACTOR = 4
 # Of every service on the port, for reflection.
 FILES = tuple(
     module.DESCRIPTOR
-    for module in (inference_service_pb2, feedback_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
+    for module in (
+        *(inference_service_pb2, feedback_service_pb2, quality_service_pb2),
+        *(open_inference_pb2, tensorflow_serving_pb2, health_pb2),
+    )
 )
 
 
