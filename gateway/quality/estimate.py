@@ -1,8 +1,8 @@
 """Accuracy where labels are missing: confidence-based performance estimation (CBPE).
 
 After NannyML's CBPE (nannyml.readthedocs.io, "Estimation of Performance"): were confidence calibrated, its mean would
-be the accuracy to expect. It is calibrated on the labels that there are, by histogram binning (Zadrozny and Elkan 2001),
-drawn towards the confidence itself where there are few. The inputs may change meanwhile, but not what they mean.
+be the accuracy to expect. It is calibrated on the labels that there are, by histogram binning (Zadrozny and Elkan
+2001), drawn towards the confidence itself where there are few. The inputs may change meanwhile, but not what they mean.
 """
 
 import math

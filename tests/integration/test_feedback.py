@@ -172,7 +172,7 @@ async def test_neighbours(shared: Gateway) -> None:
 
 
 async def test_quality(server: FakeModelServer, start_gateway: StartGateway, tmp_path: Path) -> None:
-    """From predictions and labels to GetQuality and the metrics: what is right, how many have labels, what is expected."""
+    """From predictions and labels to GetQuality and the metrics: what is right, how many labels, what is expected."""
     server.models["digits"].versions = [2]
     gateway = start(start_gateway, server, f"sqlite:///{tmp_path / 'labels.db'}", "--feedback.quality-interval=0.2")
     async with gateway.client() as client:
