@@ -48,7 +48,7 @@ from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from tensorgate.v1 import drift_service_pb2, feedback_service_pb2, inference_service_pb2
+from tensorgate.v1 import drift_service_pb2, feedback_service_pb2, inference_service_pb2, quality_service_pb2
 from tensorgate.v1.drift_service_pb2_grpc import add_DriftServiceServicer_to_server
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
@@ -68,12 +68,8 @@ OVERSIZE_FACTOR = 4
 FILES = tuple(
     module.DESCRIPTOR
     for module in (
-        inference_service_pb2,
-        drift_service_pb2,
-        feedback_service_pb2,
-        open_inference_pb2,
-        tensorflow_serving_pb2,
-        health_pb2,
+        *(inference_service_pb2, drift_service_pb2, feedback_service_pb2, quality_service_pb2),
+        *(open_inference_pb2, tensorflow_serving_pb2, health_pb2),
     )
 )
 

@@ -31,6 +31,7 @@ class Ledger:
         self._metrics = metrics
         self._max_waiting = max_waiting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="labels")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="quality")
         self._queue: deque[tuple[Sequence[Label], asyncio.Future[list[Outcome]]]] = deque()
         self._waiting = 0
         self._writing: asyncio.Task[None] | None = None
@@ -60,23 +61,32 @@ class Ledger:
     async def run(self, work: Callable[[Store], T]) -> T:
         """What `work` on the store returns, between two batches of labels."""
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, work, self._store)
-        except DatabaseUnavailableError as error:
+            result = await self._run(self._thread, work)
+        except FeedbackUnavailable as error:
             self._note(error)
-            raise FeedbackUnavailable(
-                "the database of labels cannot be written at the moment; retry later",
-                retry_after=RETRY_AFTER,
-                private=str(error),
-            ) from error
+            raise
         self._note(None)
         return result
+
+    async def read(self, work: Callable[[Store], T]) -> T:
+        """What `work`, which only reads, returns, while labels are written."""
+        return await self._run(self._reader, work)
 
     async def close(self) -> None:
         """Returns when all that waits is written, or cannot be."""
         if self._writing is not None:
             await self._writing
         await asyncio.to_thread(self._thread.shutdown)
+        await asyncio.to_thread(self._reader.shutdown)
         self._store.close()
+
+    async def _run(self, thread: ThreadPoolExecutor, work: Callable[[Store], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, work, self._store)
+        except DatabaseUnavailableError as error:
+            raise FeedbackUnavailable(
+                "the database of labels is away; retry later", retry_after=RETRY_AFTER, private=str(error)
+            ) from error
 
     async def _write(self) -> None:
         """Writes batch after batch until nothing waits."""
@@ -113,11 +123,11 @@ class Ledger:
                 delay = max(label.observed_at - label.predicted_at, 0)
                 self._metrics.delay_seconds.labels(label.model, label.version, label.variant).observe(delay)
 
-    def _note(self, error: Exception | None) -> None:
+    def _note(self, error: FeedbackUnavailable | None) -> None:
         self._metrics.database_up.set(error is None)
         if self._up is not (error is None):
             self._up = error is None
             if error:
-                log.error("the database of labels is away", message=str(error))
+                log.error("the database of labels is away", message=error.private)
             else:
                 log.info("the database of labels is back")

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 
 from gateway.answers import Answer, Classification, Regression
-from gateway.errors import FeedbackUnavailable
 from gateway.feedback.labels import Slot, Sums, bucket, confidence_bin, plus
 from gateway.feedback.ledger import Ledger
 from gateway.feedback.metrics import FeedbackMetrics
@@ -42,7 +41,7 @@ class Predictions:
         sums, self._sums = self._sums, {}
         try:
             await ledger.run(lambda store: store.count(sums))
-        except FeedbackUnavailable:
+        except BaseException:
             for key, terms in self._sums.items():
                 plus(sums, key, *terms)
             self._sums = sums

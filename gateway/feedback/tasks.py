@@ -33,6 +33,11 @@ class Tasks:
             )
         return served or (self._kept or {}).get((model, version))
 
+    def class_name(self, model: str, version: int, index: int) -> str:
+        """The name of a version's class; empty if it is not known."""
+        task = self._served().get((model, version)) or (self._kept or {}).get((model, version))
+        return task.labels[index] if task and 0 <= index < len(task.labels) else ""
+
     async def refresh(self, ledger: Ledger) -> None:
         """Reads what the database has, and keeps there what has come since."""
         kept = await ledger.run(lambda store: store.tasks())
