@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from grpc_health.v1 import health_pb2
@@ -29,6 +30,7 @@ from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
+from gateway.rest.application import RestApplication
 from gateway.rest.service import rest_application, with_cors
 from gateway.servicers import health, inference, open_inference, tf_serving
 from gateway.servicers.health import Health
@@ -36,6 +38,8 @@ from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
 from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
+from gateway.tracing.errors import TracingError
+from gateway.tracing.wanted import wanted
 from gateway.upstream import BatchLimits, Upstream
 from serving.transport import reflection
 from serving.transport.addresses import AddressTakenError
@@ -46,6 +50,9 @@ from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from tensorgate.v1 import inference_service_pb2
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+
+if TYPE_CHECKING:
+    from gateway.tracing.tracing import Tracing
 
 log = structlog.get_logger("gateway")
 
@@ -70,7 +77,7 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
     logs.configure(settings.log)
     try:
         await serve(settings, load)
-    except (AddressTakenError, CertificateError, KeysFileError) as error:
+    except (AddressTakenError, CertificateError, KeysFileError, TracingError) as error:
         return _cannot(error)
     return 0
 
@@ -100,11 +107,13 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     stopping = asyncio.Event()
     metrics = Metrics()
     guards = Guards(settings, metrics)
-    backend = TensorFlowServing(settings.backend, metrics)
+    tracing = _tracing(metrics)
+    backend = TensorFlowServing(settings.backend, metrics, [tracing.upstream] if tracing else [])
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
     cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
-    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+    limits = BatchLimits(**settings.batching.model_dump())
+    upstream = Upstream(backend, metrics, limits, cache, tracing.batches if tracing else None)
     predictor = Predictor(
         catalog,
         upstream,
@@ -127,15 +136,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     )
     services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
     health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
-    # Outermost first. A call that is refused has an id, a log line and a count all the same.
-    interceptors: list[Interceptor] = [
-        RequestId(),
-        AccessLog(),
-        CallMetrics(metrics),
-        guards.authentication,
-        guards.call_limits,
-        guards.admission,
-    ]
+    interceptors = _interceptors(guards, metrics, tracing)
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
     server = _server_type(settings)(
         [
@@ -201,21 +202,43 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     )
 
     await stopping.wait()
-    log.info("draining", delay=settings.drain.delay, grace=settings.drain.grace)
-    await health_servicer.enter_graceful_shutdown()
-    await asyncio.sleep(settings.drain.delay)
-    await health_servicer.end_watches()
-    if rest:
-        rest.stop()
-    await server.stop(settings.drain.grace)
+    await _drain(settings, health_servicer, server, rest)
     for task in background:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
     await guards.close()
     await backend.close()
+    if tracing:
+        await tracing.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
+
+
+def _tracing(metrics: Metrics) -> "Tracing | None":
+    if not wanted():
+        return None
+    # Only where it is wanted: the SDK takes time and memory to import.
+    from gateway.tracing.tracing import Tracing  # noqa: PLC0415
+
+    tracing = Tracing()
+    tracing.observe(metrics)
+    return tracing
+
+
+def _interceptors(guards: Guards, metrics: Metrics, tracing: "Tracing | None") -> list[Interceptor]:
+    """Outermost first. A call that is refused has an id, a log line and a count all the same."""
+    before: list[Interceptor] = [AccessLog(), CallMetrics(metrics)]
+    if tracing is None:
+        return [RequestId(), *before, guards.authentication, guards.call_limits, guards.admission]
+    return [
+        RequestId(),
+        tracing.calls,
+        *before,
+        tracing.around(guards.authentication, "auth"),
+        guards.call_limits,
+        tracing.around(guards.admission, "admission"),
+    ]
 
 
 def _server_type(settings: Settings) -> type[GrpcAioServer | EnvoyServer]:
@@ -238,6 +261,18 @@ def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None) -> 
         max_connections=settings.rest.max_connections,
         tls=tls.http_context() if tls and settings.tls.http else None,
     )
+
+
+async def _drain(
+    settings: Settings, servicer: Health, server: GrpcAioServer | EnvoyServer, rest: RestApplication | None
+) -> None:
+    log.info("draining", delay=settings.drain.delay, grace=settings.drain.grace)
+    await servicer.enter_graceful_shutdown()
+    await asyncio.sleep(settings.drain.delay)
+    await servicer.end_watches()
+    if rest:
+        rest.stop()
+    await server.stop(settings.drain.grace)
 
 
 async def _publish_health(servicer: Health) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -30,8 +30,9 @@ def application(
         body = {"ready": ready, "draining": draining(), "models": models}
         return JSONResponse(body, status_code=200 if ready else 503)
 
-    async def expose(_request: Request) -> Response:
-        return Response(generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+    async def expose(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(metrics.registry), headers={"content-type": content_type})
 
     routes = [Route("/metrics", expose), Route("/livez", livez), Route("/readyz", readyz)]
     return Starlette(routes=[*routes, *([Mount("/", rest)] if rest else [])])
