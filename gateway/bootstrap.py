@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from starlette.types import ASGIApp
 
-from gateway import configuration, logs
+from gateway import configuration, logs, ops
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
@@ -25,7 +25,6 @@ from gateway.interceptors.chain import Chain
 from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
-from gateway.ops import application
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
@@ -41,6 +40,7 @@ from gateway.settings import Settings
 from gateway.tracing.errors import TracingError
 from gateway.tracing.wanted import wanted
 from gateway.upstream import BatchLimits, Upstream
+from gateway.workers.member import Member
 from serving.transport import reflection
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.server import EnvoyServer
@@ -74,9 +74,10 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
 
     `load` reads the settings again.
     """
-    logs.configure(settings.log)
+    member = Member.current()
+    logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
-        await serve(settings, load)
+        await serve(settings, load, member)
     except (AddressTakenError, CertificateError, KeysFileError, TracingError) as error:
         return _cannot(error)
     return 0
@@ -99,8 +100,8 @@ def _cannot(error: Exception) -> int:
     return 1
 
 
-async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
-    """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
+async def serve(settings: Settings, load: Callable[[], Settings], member: Member | None = None) -> None:
+    """Runs the gateway until SIGTERM or SIGINT, alone or as one of several; `load` reads the settings again.
 
     AddressTakenError, KeysFileError or CertificateError if it cannot start.
     """
@@ -112,8 +113,13 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
     cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
-    limits = BatchLimits(**settings.batching.model_dump())
-    upstream = Upstream(backend, metrics, limits, cache, tracing.batches if tracing else None)
+    upstream = Upstream(
+        backend,
+        metrics,
+        BatchLimits(**settings.batching.model_dump()),
+        cache,
+        tracing.batches if tracing else None,
+    )
     predictor = Predictor(
         catalog,
         upstream,
@@ -154,21 +160,17 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
     tls = guards.certificates
-    rest = (
-        rest_application(
-            settings,
-            Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
-            inference=inference_servicer,
-            pass_through=tf_serving_servicer,
-            predictor=predictor,
-            catalog=catalog,
-            executor=executor,
-        )
-        if settings.rest.enabled
-        else None
+    rest = rest_application(
+        settings,
+        Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
+        inference=inference_servicer,
+        pass_through=tf_serving_servicer,
+        predictor=predictor,
+        catalog=catalog,
+        executor=executor,
     )
-    ops = _http_server(
-        settings, application(catalog, metrics, stopping.is_set, with_cors(rest, settings) if rest else None), tls
+    http = _http_server(
+        settings, ops.application(catalog, metrics, stopping.is_set, with_cors(rest, settings), member), tls, member
     )
     port = _bind(server, settings.listen, tls)
 
@@ -189,12 +191,15 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
     ]
-    ops_task = loop.create_task(ops.run_until_stopped())
+    http_task = loop.create_task(http.run_until_stopped())
     await server.start()
+    if member:
+        own = partial(ops.state, catalog, stopping.is_set)
+        background.append(loop.create_task(member.serve(stopping.set, metrics.registry, own)))
     log.info(
-        "serving",
+        "worker serving" if member else "serving",
         grpc=_with_port(settings.listen, port),
-        http=_with_port(settings.http, ops.port),
+        http=_with_port(settings.http, http.port),
         models=list(settings.models),
         backend=settings.backend.address,
         auth=settings.auth.enabled,
@@ -205,8 +210,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     await _drain(settings, health_servicer, server, rest)
     for task in background:
         task.cancel()
-    ops.should_exit = True
-    await asyncio.gather(ops_task, *background, return_exceptions=True)
+    http.should_exit = True
+    await asyncio.gather(http_task, *background, return_exceptions=True)
     await guards.close()
     await backend.close()
     if tracing:
@@ -241,8 +246,10 @@ def _interceptors(guards: Guards, metrics: Metrics, tracing: "Tracing | None") -
     ]
 
 
-def _server_type(settings: Settings) -> type[GrpcAioServer | EnvoyServer]:
-    return EnvoyServer if settings.transport == "envoy" else GrpcAioServer
+def _server_type(settings: Settings) -> Callable[..., GrpcAioServer | EnvoyServer]:
+    if settings.transport == "envoy":
+        return EnvoyServer
+    return partial(GrpcAioServer, options=(("grpc.so_reuseport", int(settings.workers > 1)),))
 
 
 def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates | None) -> int:
@@ -251,7 +258,7 @@ def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates |
     return server.bind(address, tls.grpc_credentials() if tls else None)
 
 
-def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None) -> HttpServer:
+def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None, member: Member | None) -> HttpServer:
     host, _, port = settings.http.rpartition(":")
     return HttpServer(
         app,
@@ -259,6 +266,7 @@ def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None) -> 
         int(port),
         grace=settings.drain.grace,
         max_connections=settings.rest.max_connections,
+        listening=member.http() if member else None,
         tls=tls.http_context() if tls and settings.tls.http else None,
     )
 
