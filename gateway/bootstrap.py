@@ -14,6 +14,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from starlette.types import ASGIApp
 
 from gateway import configuration, console, logs
+from gateway import configuration, logs, ops
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
@@ -27,11 +28,11 @@ from gateway.interceptors.chain import Chain
 from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
-from gateway.ops import application
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
+from gateway.rest.application import RestApplication
 from gateway.rest.service import rest_application, with_cors
 from gateway.servicers import drift, health, inference, open_inference, tf_serving
 from gateway.servicers.drift import Drift
@@ -40,7 +41,10 @@ from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
 from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
+from gateway.tracing.errors import TracingError
+from gateway.tracing.wanted import wanted
 from gateway.upstream import BatchLimits, Upstream
+from gateway.workers.member import Member
 from serving.transport import reflection
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.server import EnvoyServer
@@ -54,6 +58,7 @@ from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceService
 
 if TYPE_CHECKING:
     from gateway.feedback_loop import FeedbackLoop
+    from gateway.tracing.tracing import Tracing
 
 log = structlog.get_logger("gateway")
 
@@ -79,10 +84,11 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
 
     `load` reads the settings again.
     """
-    logs.configure(settings.log)
+    member = Member.current()
+    logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
-        await serve(settings, load)
-    except (AddressTakenError, CertificateError, KeysFileError) as error:
+        await serve(settings, load, member)
+    except (AddressTakenError, CertificateError, KeysFileError, TracingError) as error:
         return _cannot(error)
     return 0
 
@@ -104,8 +110,8 @@ def _cannot(error: Exception) -> int:
     return 1
 
 
-async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
-    """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
+async def serve(settings: Settings, load: Callable[[], Settings], member: Member | None = None) -> None:
+    """Runs the gateway until SIGTERM or SIGINT, alone or as one of several; `load` reads the settings again.
 
     AddressTakenError, KeysFileError or CertificateError if it cannot start.
     """
@@ -126,6 +132,17 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     feedback = _feedback(settings, catalog, receipts, metrics)
     drift_monitor = (
         DriftMonitor(settings.drift, catalog, DriftMetrics(metrics.registry)) if settings.drift.enabled else None
+    tracing = _tracing(metrics)
+    backend = TensorFlowServing(settings.backend, metrics, [tracing.upstream] if tracing else [])
+    catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
+    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
+    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
+    upstream = Upstream(
+        backend,
+        metrics,
+        BatchLimits(**settings.batching.model_dump()),
+        cache,
+        tracing.batches if tracing else None,
     )
     predictor = Predictor(
         catalog,
@@ -156,15 +173,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         *(feedback.services if feedback else ()),
     )
     health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
-    # Outermost first. A call that is refused has an id, a log line and a count all the same.
-    interceptors: list[Interceptor] = [
-        RequestId(),
-        AccessLog(),
-        CallMetrics(metrics),
-        guards.authentication,
-        guards.call_limits,
-        guards.admission,
-    ]
+    interceptors = _interceptors(guards, metrics, tracing)
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
     server = _server_type(settings)(
         [
@@ -184,18 +193,14 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
     tls = guards.certificates
-    rest = (
-        rest_application(
-            settings,
-            Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
-            inference=inference_servicer,
-            pass_through=tf_serving_servicer,
-            predictor=predictor,
-            catalog=catalog,
-            executor=executor,
-        )
-        if settings.rest.enabled
-        else None
+    rest = rest_application(
+        settings,
+        Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
+        inference=inference_servicer,
+        pass_through=tf_serving_servicer,
+        predictor=predictor,
+        catalog=catalog,
+        executor=executor,
     )
     ops = _http_server(
         settings,
@@ -207,6 +212,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
             rest=with_cors(rest, settings) if rest else None,
         ),
         tls,
+    http = _http_server(
+        settings, ops.application(catalog, metrics, stopping.is_set, with_cors(rest, settings), member), tls, member
     )
     port = _bind(server, settings.listen, tls)
 
@@ -229,12 +236,15 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         *([loop.create_task(feedback.run())] if feedback else []),
         *([loop.create_task(drift_monitor.run())] if drift_monitor else []),
     ]
-    ops_task = loop.create_task(ops.run_until_stopped())
+    http_task = loop.create_task(http.run_until_stopped())
     await server.start()
+    if member:
+        own = partial(ops.state, catalog, stopping.is_set)
+        background.append(loop.create_task(member.serve(stopping.set, metrics.registry, own)))
     log.info(
-        "serving",
+        "worker serving" if member else "serving",
         grpc=_with_port(settings.listen, port),
-        http=_with_port(settings.http, ops.port),
+        http=_with_port(settings.http, http.port),
         models=list(settings.models),
         backend=settings.backend.address,
         auth=settings.auth.enabled,
@@ -242,27 +252,53 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     )
 
     await stopping.wait()
-    log.info("draining", delay=settings.drain.delay, grace=settings.drain.grace)
-    await health_servicer.enter_graceful_shutdown()
-    await asyncio.sleep(settings.drain.delay)
-    await health_servicer.end_watches()
-    if rest:
-        rest.stop()
-    await server.stop(settings.drain.grace)
+    await _drain(settings, health_servicer, server, rest)
     for task in background:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
     if feedback:
         await feedback.close()
+    http.should_exit = True
+    await asyncio.gather(http_task, *background, return_exceptions=True)
     await guards.close()
     await backend.close()
+    if tracing:
+        await tracing.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
 
 
-def _server_type(settings: Settings) -> type[GrpcAioServer | EnvoyServer]:
-    return EnvoyServer if settings.transport == "envoy" else GrpcAioServer
+def _tracing(metrics: Metrics) -> "Tracing | None":
+    if not wanted():
+        return None
+    # Only where it is wanted: the SDK takes time and memory to import.
+    from gateway.tracing.tracing import Tracing  # noqa: PLC0415
+
+    tracing = Tracing()
+    tracing.observe(metrics)
+    return tracing
+
+
+def _interceptors(guards: Guards, metrics: Metrics, tracing: "Tracing | None") -> list[Interceptor]:
+    """Outermost first. A call that is refused has an id, a log line and a count all the same."""
+    before: list[Interceptor] = [AccessLog(), CallMetrics(metrics)]
+    if tracing is None:
+        return [RequestId(), *before, guards.authentication, guards.call_limits, guards.admission]
+    return [
+        RequestId(),
+        tracing.calls,
+        *before,
+        tracing.around(guards.authentication, "auth"),
+        guards.call_limits,
+        tracing.around(guards.admission, "admission"),
+    ]
+
+
+def _server_type(settings: Settings) -> Callable[..., GrpcAioServer | EnvoyServer]:
+    if settings.transport == "envoy":
+        return EnvoyServer
+    return partial(GrpcAioServer, options=(("grpc.so_reuseport", int(settings.workers > 1)),))
 
 
 def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates | None) -> int:
@@ -271,7 +307,7 @@ def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates |
     return server.bind(address, tls.grpc_credentials() if tls else None)
 
 
-def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None) -> HttpServer:
+def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None, member: Member | None) -> HttpServer:
     host, _, port = settings.http.rpartition(":")
     return HttpServer(
         app,
@@ -279,8 +315,21 @@ def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None) -> 
         int(port),
         grace=settings.drain.grace,
         max_connections=settings.rest.max_connections,
+        listening=member.http() if member else None,
         tls=tls.http_context() if tls and settings.tls.http else None,
     )
+
+
+async def _drain(
+    settings: Settings, servicer: Health, server: GrpcAioServer | EnvoyServer, rest: RestApplication | None
+) -> None:
+    log.info("draining", delay=settings.drain.delay, grace=settings.drain.grace)
+    await servicer.enter_graceful_shutdown()
+    await asyncio.sleep(settings.drain.delay)
+    await servicer.end_watches()
+    if rest:
+        rest.stop()
+    await server.stop(settings.drain.grace)
 
 
 async def _publish_health(servicer: Health) -> None:

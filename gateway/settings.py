@@ -112,8 +112,11 @@ class Settings(BaseSettings):
     """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction."""
     print_envoy_config: bool = False
     """Prints the configuration that Envoy would be given, as YAML, and ends."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve as one, on the same ports; a connection stays with one of them. Limits that are counted in
+    memory, and those on calls and bytes at once, hold for each by itself."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
-    """Threads that decode images. Default: the number of CPUs."""
+    """Threads that decode images, in each process. Default: the number of CPUs, shared among the workers."""
     receipt_key: SecretStr | None = None
     """Secret of 16 to 64 characters that signs prediction ids; the same on every replica. Default: a new one at every
     start, so that ids from before a restart cannot be checked."""

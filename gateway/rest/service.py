@@ -43,8 +43,10 @@ def rest_application(
     predictor: Predictor,
     catalog: Catalog,
     executor: Executor,
-) -> RestApplication:
-    """The application; `inference` is the servicer of our own service."""
+) -> RestApplication | None:
+    """The application, if there is to be one; `inference` is the servicer of our own service."""
+    if not settings.rest.enabled:
+        return None
     json = TensorFlowServingJson(pass_through, predictor, catalog, executor, default_timeout=settings.backend.timeout)
     methods = connect.methods(inference) | {
         f"/v1/models/{{model}}:{name}": getattr(json, name)
@@ -67,9 +69,9 @@ def rest_application(
     )
 
 
-def with_cors(application: ASGIApp, settings: Settings) -> ASGIApp:
+def with_cors(application: ASGIApp | None, settings: Settings) -> ASGIApp | None:
     """The application, for browsers' pages of the origins that may call."""
-    if not settings.rest.cors_origins:
+    if application is None or not settings.rest.cors_origins:
         return application
     return CORSMiddleware(
         application,

@@ -78,6 +78,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.timeouts: list[float | None] = []
         self.last: tfs.PredictRequest | None = None
         """The last Predict as it came."""
+        self.metadata: dict[str, str | bytes] = {}
+        """What came with it."""
         self._released = asyncio.Event()
         self._released.set()
         self._loop = asyncio.new_event_loop()
@@ -168,6 +170,7 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "input size does not match signature")
         rows = next(iter(inputs.values())).shape[0]
         self.batches.append(rows)
+        self.metadata = dict(context.invocation_metadata())
         self.timeouts.append(context.time_remaining())
         try:
             await asyncio.sleep(self.delay)
