@@ -25,6 +25,8 @@ class AccessLog(Interceptor):
         }
         if call.model:
             fields |= {"model": call.model, "version": call.version}
+        if call.variant:
+            fields["variant"] = call.variant
         if call.streaming:
             fields["messages"] = call.messages
         if call.instances:
