@@ -28,10 +28,12 @@ from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
-from gateway.servicers import health, inference, open_inference, tf_serving
+from gateway.rollout.setup import rollouts_of
+from gateway.servicers import health, inference, open_inference, rollouts, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
+from gateway.servicers.rollouts import RolloutServicer
 from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
 from gateway.upstream import BatchLimits, Upstream
@@ -42,8 +44,9 @@ from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from tensorgate.v1 import inference_service_pb2
+from tensorgate.v1 import inference_service_pb2, rollout_service_pb2
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from tensorgate.v1.rollout_service_pb2_grpc import add_RolloutServiceServicer_to_server
 
 log = structlog.get_logger("gateway")
 
@@ -56,7 +59,8 @@ FIRST_LOOK = 0.3
 OVERSIZE_FACTOR = 4
 # Of every service on the port, for reflection.
 FILES = tuple(
-    module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
+    module.DESCRIPTOR
+    for module in (inference_service_pb2, rollout_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
 )
 
 
@@ -90,7 +94,7 @@ def _cannot(error: Exception) -> int:
     return 1
 
 
-async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:  # noqa: PLR0915  # all parts, in order
     """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
 
     AddressTakenError, KeysFileError or CertificateError if it cannot start.
@@ -103,6 +107,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
     cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
     upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+    # Copies for the shadow are in the way of calls that wait for their turn.
+    planned = rollouts_of(settings.rollout, catalog, metrics, busy=lambda: guards.admission.waiting > 0)
     predictor = Predictor(
         catalog,
         upstream,
@@ -110,6 +116,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
+        observers=[planned.observe] if planned else [],
     )
     timeout = settings.backend.timeout
     inference_servicer = Inference(
@@ -123,7 +130,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     open_inference_servicer = OpenInference(
         predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
     )
-    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
+    services = (inference.NAME, rollouts.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
     health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
@@ -138,6 +145,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     server = _server_type(settings)(
         [
             partial(add_InferenceServiceServicer_to_server, inference_servicer),
+            partial(add_RolloutServiceServicer_to_server, RolloutServicer(planned, catalog)),
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             partial(add_HealthServicer_to_server, health_servicer),
@@ -161,6 +169,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     watching = loop.create_task(catalog.watch(settings.backend.poll_interval))
     # A backend that is there is known before the first call comes; one that is not must not keep the ports closed.
     await catalog.wait_ready(FIRST_LOOK)
+    if planned:
+        await asyncio.gather(*(planned.look(name) for name in settings.models))
     await health_servicer.publish()
     guards.start()
     reloader = Reloader(
@@ -172,6 +182,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         loop.create_task(_publish_health(health_servicer)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
+        *([loop.create_task(planned.watch())] if planned else []),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()
@@ -195,6 +206,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
+    if planned:
+        planned.close()
     await guards.close()
     await backend.close()
     executor.shutdown(cancel_futures=True)

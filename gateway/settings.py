@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from gateway.backend.settings import ADDRESS, BackendSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
+from gateway.rollout_settings import RolloutSettings
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
@@ -111,6 +112,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
+    rollout: RolloutSettings = RolloutSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
