@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, HttpUrl
+from pydantic import Field
 
 from gateway.guard_settings import Section
 
@@ -23,7 +23,7 @@ class RolloutSettings(Section):
     replicas: Annotated[int, Field(ge=1)] = 1
     """Gateways that judge by counters of their own; each is allowed its part of `false_alarm`. Without effect with
     `prometheus`."""
-    prometheus: HttpUrl | None = None
+    prometheus: Annotated[str, Field(pattern=r"^https?://[^/?#]+[^?#]*$")] | None = None
     """A Prometheus server that scrapes every replica: all then judge by what all have counted."""
     max_error_increase: Rate = 0.001
     """A candidate whose failures are more frequent than stable's by no more than this stays. 0.001 is one in 1,000."""

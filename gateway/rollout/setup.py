@@ -30,6 +30,6 @@ def rollouts_of(
         RolloutMetrics(metrics.registry),
         settings,
         busy=busy,
-        elsewhere=PrometheusSource(str(settings.prometheus)) if settings.prometheus else None,
+        elsewhere=PrometheusSource(settings.prometheus) if settings.prometheus else None,
         labels=labels,
     )

@@ -13,12 +13,16 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
+import yaml
 
+from gateway import rollout_commands
 from serving.wire import codec
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
+from stack.__main__ import free_port
+from stack.processes import child
 from tensorgate.v1 import rollout_service_pb2 as pb
 from tensorgate.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from tests.fakes import digits
@@ -148,6 +152,11 @@ def over(operator: Operator) -> Callable[[], Any]:
         return None if rollout.state == pb.ROLLOUT_STATE_RUNNING else rollout
 
     return ended
+
+
+async def running(operator: Operator) -> bool:
+    """Whether a roll-out is under way."""
+    return (await operator.get()).state == pb.ROLLOUT_STATE_RUNNING
 
 
 async def test_without_a_plan_the_highest_version_answers(gateway: Gateway, operator: Operator) -> None:
@@ -409,3 +418,77 @@ async def test_replicas_follow_one_plan(
     # The next change makes it whole.
     await operator("StartRollout", pb.StartRolloutRequest(candidate_version=1, rules=NEVER))
     assert json.loads((plans / "digits/rollout.json").read_text())["state"] == "RUNNING"
+
+
+async def test_operators_start_wait_and_look_back(
+    gateway: Gateway, server: FakeModelServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command starts a roll-out, says what happens and ends with a status that a pipeline can go by."""
+    base = ["--address", gateway.address, "--key", gateway.key]
+    fast = ["--stable", "1", "--min-samples", "40", "--min-seconds", "0", "--steps", "50,100", "--timeout", "20"]
+
+    async def command(*arguments: str) -> tuple[int, str]:
+        status = await asyncio.to_thread(rollout_commands.run, [*base, *arguments])
+        out, err = capsys.readouterr()
+        return status, out + err
+
+    assert (await command("status", "--wait"))[0] == rollout_commands.FAILED
+    server.errors[2] = (grpc.StatusCode.INTERNAL, "no")
+    waiting = asyncio.create_task(command("start", "2", *fast, "--wait", "--reason", "first try"))
+    await eventually(lambda: running(Operator(gateway)))
+    status, text = await under_traffic(gateway, lambda: _result(waiting))
+    assert status == rollout_commands.TAKEN_BACK, text
+    assert "start by tester: version 2 answers 50 %, 1 the rest (first try)" in text
+    assert "roll_back by gateway: rolled back: version 1 answers (worse in errors: candidate" in text
+
+    server.errors.clear()
+    status, text = await command("start", "2", *fast[:-4], "--by-hand", "--mode", "shadow", "--copied", "10")
+    assert (status, "version 2: candidate, 10 % copied" in text) == (rollout_commands.DONE, True), text
+    status, text = await command("advance", "--generation", "99")
+    assert (status, "ABORTED: the plan of 'digits' is of generation" in text) == (rollout_commands.FAILED, True), text
+    status, text = await command("advance")
+    assert (status, "version 2: candidate, 1 %" in text) == (rollout_commands.DONE, True), text
+    assert (await command("promote", "--reason", "it is fine"))[0] == rollout_commands.DONE
+    status, text = await command("status", "--wait")
+    assert (status, "promote by tester: promoted: version 2 answers (it is fine)" in text) == (0, True), text
+    assert (await command("abort"))[0] == rollout_commands.FAILED
+    _, text = await command("history")
+    assert [line.split()[3] for line in text.splitlines()] == ["promote", "advance", "start", "roll_back", "start"]
+
+
+async def _result(task: asyncio.Task[tuple[int, str]]) -> tuple[int, str] | None:
+    return task.result() if task.done() else None
+
+
+async def test_evidence_of_all_replicas_comes_from_prometheus(
+    server: FakeModelServer, start_gateway: StartGateway, gateway: Gateway, tmp_path: Path
+) -> None:
+    """A replica without calls of its own takes a candidate back that fails on another one."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus is not installed (Debian's package prometheus)")
+    port = free_port()
+    plans = tmp_path / "plans"
+    url = f"http://127.0.0.1:{port}"
+    judge = start_gateway(server.address, *flags(plans), f"--rollout.prometheus={url}", scopes=SCOPES)
+    # Without a say of its own.
+    busy = start_gateway(server.address, *flags(plans), "--rollout.false-alarm=1e-300", scopes=SCOPES)
+    scraped = {"job_name": "gateway", "static_configs": [{"targets": [judge.http, busy.http]}]}
+    config = tmp_path / "prometheus.yml"
+    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "500ms"}, "scrape_configs": [scraped]}))
+    command = [
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    server.errors[2] = (grpc.StatusCode.INTERNAL, "no")
+    with child("Prometheus", command, tmp_path / "prometheus.log") as prometheus:
+        prometheus.wait_for("ready to receive web requests", 20)
+        await Operator(judge).start(stable_version=1, rules=rules(step_percents=[30, 100], min_samples=10**9))
+
+        await eventually(lambda: running(Operator(busy)))
+        rollout = await under_traffic(busy, over(Operator(judge)))
+    assert rollout.state == pb.ROLLOUT_STATE_ROLLED_BACK
+    assert "worse in errors: candidate" in rollout.changed.reason
+    assert [line for line in judge.log() if line.get("action") == "roll_back"]
+    assert not [line for line in busy.log() if line.get("action") == "roll_back"]
