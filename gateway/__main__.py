@@ -1,8 +1,12 @@
-"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… check-config` looks at settings."""
+"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… rollout` is an operator's hand.
+
+`… check-config` looks at settings.
+"""
 
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 
 # gRPC's core writes to stderr by itself, in a form of its own, whenever a stranger's handshake fails; what matters
 # comes back as errors. Read when gRPC is imported.
@@ -25,11 +29,8 @@ INSIDE_ENVOY = "gateway.inside_envoy:app"
 
 def main(arguments: list[str]) -> int:
     """Runs what the command line asks for and returns the exit status."""
-    if arguments[:1] == ["keys"]:
-        return run_keys(arguments[1:])
-    if arguments[:1] == ["settings"]:
-        print(settings_page.page(), end="")
-        return 0
+    if arguments and (command := _COMMANDS.get(arguments[0])):
+        return command(arguments[1:])
     checking = arguments[:1] == ["check-config"]
     if checking:
         arguments = arguments[1:]
@@ -56,6 +57,24 @@ def _serve(settings: Settings, arguments: list[str]) -> int:
     from gateway.bootstrap import run  # noqa: PLC0415  # most of the start, and of no use to what becomes Envoy
 
     return asyncio.run(run(settings, lambda: load(arguments)))
+
+
+def _run_rollout(arguments: list[str]) -> int:
+    from gateway.rollout_commands import run  # noqa: PLC0415  # gRPC, which what becomes Envoy must not load
+
+    return run(arguments)
+
+
+def _print_settings(_arguments: list[str]) -> int:
+    print(settings_page.page(), end="")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "keys": run_keys,
+    "rollout": _run_rollout,
+    "settings": _print_settings,
+}
 
 
 def _become_envoy(settings: Settings, arguments: list[str]) -> int:

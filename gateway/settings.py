@@ -23,6 +23,7 @@ from gateway.drift_settings import DriftSettings
 from gateway.feedback_settings import FeedbackSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from gateway.rest_settings import RestSettings
+from gateway.rollout_settings import RolloutSettings
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
@@ -134,6 +135,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    rollout: RolloutSettings = RolloutSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
