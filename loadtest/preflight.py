@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 
+from loadtest.connection import connect, headers
 from loadtest.corpus import Input
-from loadtest.grpc_user import connect, headers
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
