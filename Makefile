@@ -51,6 +51,8 @@ lint: $(READY) terraform-check kubernetes-check ## Check formatting, lint, types
 	$(BIN)/zizmor --offline --quiet .github
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 
 terraform-check: $(INFRASTRUCTURE)/.ready ## Validate, test, apply and destroy all of terraform/, offline where tfcheck lies beside the checkout.
