@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo train mlflow test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock lock-check clean
+.PHONY: help setup run monitor demo train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock lock-check clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -23,6 +23,9 @@ setup: $(READY) ## Set .venv up, which every other target does by itself.
 
 run: $(READY) ## Train if there is no model, serve it, ask it about real digits, keep serving until Ctrl-C.
 	@$(BIN)/python -m stack run
+
+monitor: $(READY) ## Run Prometheus, with the alerts, on what `make run` runs; needs Prometheus.
+	@$(BIN)/python -m stack.monitor
 
 demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of 10 digits are right.
 	@$(BIN)/python -m stack demo
@@ -40,6 +43,9 @@ test: $(READY) ## Run all tests.
 
 images: $(READY) ## Build the gateway's and the embedded server's images and run them; needs Docker.
 	TENSORGATE_IMAGES=1 $(BIN)/python -m pytest tests/images
+
+screenshots: $(READY) ## Take the pictures of the console in docs/ again; needs Chromium.
+	TENSORGATE_SCREENSHOTS=docs $(BIN)/python -m pytest tests/integration/test_console.py
 
 lint: $(READY) terraform-check kubernetes-check ## Check formatting, lint, types, protos, import arrows, Terraform, Kubernetes, workflows.
 	$(BIN)/ruff format --check .

@@ -6,16 +6,20 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from starlette.types import ASGIApp
 
-from gateway import configuration, logs
+from gateway import configuration, console, logs
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
+from gateway.drift.metrics import DriftMetrics
+from gateway.drift.monitor import DriftMonitor
 from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.call_metrics import CallMetrics
@@ -28,7 +32,9 @@ from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
-from gateway.servicers import health, inference, open_inference, tf_serving
+from gateway.rest.service import rest_application, with_cors
+from gateway.servicers import drift, health, inference, open_inference, tf_serving
+from gateway.servicers.drift import Drift
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
@@ -42,8 +48,12 @@ from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
 from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from tensorgate.v1 import inference_service_pb2
+from tensorgate.v1 import drift_service_pb2, feedback_service_pb2, inference_service_pb2
+from tensorgate.v1.drift_service_pb2_grpc import add_DriftServiceServicer_to_server
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+
+if TYPE_CHECKING:
+    from gateway.feedback_loop import FeedbackLoop
 
 log = structlog.get_logger("gateway")
 
@@ -56,7 +66,15 @@ FIRST_LOOK = 0.3
 OVERSIZE_FACTOR = 4
 # Of every service on the port, for reflection.
 FILES = tuple(
-    module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
+    module.DESCRIPTOR
+    for module in (
+        inference_service_pb2,
+        drift_service_pb2,
+        feedback_service_pb2,
+        open_inference_pb2,
+        tensorflow_serving_pb2,
+        health_pb2,
+    )
 )
 
 
@@ -99,17 +117,31 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     metrics = Metrics()
     guards = Guards(settings, metrics)
     backend = TensorFlowServing(settings.backend, metrics)
-    catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
+    catalog = Catalog(
+        settings.models,
+        backend,
+        metrics,
+        timeout=settings.backend.timeout,
+        allowed_steps=settings.preprocessing.allowed_steps,
+    )
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
-    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
-    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+    upstream = _upstream(settings, backend, metrics)
+    receipts = _receipts(settings)
+    feedback = _feedback(settings, catalog, receipts, metrics)
+    drift_monitor = (
+        DriftMonitor(settings.drift, catalog, DriftMetrics(metrics.registry)) if settings.drift.enabled else None
+    )
     predictor = Predictor(
         catalog,
         upstream,
-        Receipts(_receipt_key(settings)),
+        receipts,
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
+        observers=[
+            *(feedback.observers if feedback else ()),
+            *([drift_monitor.observe] if drift_monitor else ()),
+        ],
     )
     timeout = settings.backend.timeout
     inference_servicer = Inference(
@@ -119,11 +151,14 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         default_timeout=timeout,
         max_stream_in_flight=settings.limits.max_stream_in_flight,
     )
-    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=timeout)
+    tf_serving_servicer = PassThrough(catalog, upstream, predictor.observe, default_timeout=timeout)
     open_inference_servicer = OpenInference(
         predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
     )
-    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
+    services = (
+        *(inference.NAME, drift.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME),
+        *(feedback.services if feedback else ()),
+    )
     health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
@@ -138,8 +173,10 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     server = _server_type(settings)(
         [
             partial(add_InferenceServiceServicer_to_server, inference_servicer),
+            partial(add_DriftServiceServicer_to_server, Drift(catalog, drift_monitor)),
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
+            *(feedback.registrations if feedback else ()),
             partial(add_HealthServicer_to_server, health_servicer),
             *(
                 [partial(reflection.register, services=(*services, health.NAME), files=FILES)]
@@ -151,9 +188,30 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
     )
     tls = guards.certificates
-    host, _, http_port = settings.http.rpartition(":")
-    https = tls.http_context() if tls and settings.tls.http else None
-    ops = HttpServer(application(catalog, metrics, stopping.is_set), host.strip("[]"), int(http_port), tls=https)
+    rest = (
+        rest_application(
+            settings,
+            Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
+            inference=inference_servicer,
+            pass_through=tf_serving_servicer,
+            predictor=predictor,
+            catalog=catalog,
+            executor=executor,
+        )
+        if settings.rest.enabled
+        else None
+    )
+    ops = _http_server(
+        settings,
+        application(
+            catalog,
+            metrics,
+            stopping.is_set,
+            pages=console.routes() if rest and settings.rest.console else (),
+            rest=with_cors(rest, settings) if rest else None,
+        ),
+        tls,
+    )
     port = _bind(server, settings.listen, tls)
 
     server.on_stop_signal(stopping.set)
@@ -172,6 +230,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         loop.create_task(_publish_health(health_servicer)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
+        *([loop.create_task(feedback.run())] if feedback else []),
+        *([loop.create_task(drift_monitor.run())] if drift_monitor else []),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()
@@ -190,11 +250,15 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     await health_servicer.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain.delay)
     await health_servicer.end_watches()
+    if rest:
+        rest.stop()
     await server.stop(settings.drain.grace)
     for task in background:
         task.cancel()
     ops.should_exit = True
     await asyncio.gather(ops_task, *background, return_exceptions=True)
+    if feedback:
+        await feedback.close()
     await guards.close()
     await backend.close()
     executor.shutdown(cancel_futures=True)
@@ -211,17 +275,46 @@ def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates |
     return server.bind(address, tls.grpc_credentials() if tls else None)
 
 
+def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None) -> HttpServer:
+    host, _, port = settings.http.rpartition(":")
+    return HttpServer(
+        app,
+        host.strip("[]"),
+        int(port),
+        grace=settings.drain.grace,
+        max_connections=settings.rest.max_connections,
+        tls=tls.http_context() if tls and settings.tls.http else None,
+    )
+
+
 async def _publish_health(servicer: Health) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
         await servicer.publish()
 
 
-def _receipt_key(settings: Settings) -> bytes:
-    if settings.receipt_key is not None:
-        return settings.receipt_key.get_secret_value().encode()
-    log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
-    return secrets.token_bytes(32)
+def _upstream(settings: Settings, backend: TensorFlowServing, metrics: Metrics) -> Upstream:
+    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
+    return Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+
+
+def _feedback(settings: Settings, catalog: Catalog, receipts: Receipts, metrics: Metrics) -> "FeedbackLoop | None":
+    if settings.feedback.database_url is None:
+        return None
+    # Only where it is wanted: the libraries take 30 MB and half a second to import.
+    from gateway.feedback_loop import FeedbackLoop  # noqa: PLC0415
+
+    return FeedbackLoop(settings.feedback, catalog, receipts, metrics)
+
+
+def _receipts(settings: Settings) -> Receipts:
+    if settings.receipt_key is None:
+        log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
+        key = secrets.token_bytes(32)
+    else:
+        key = settings.receipt_key.get_secret_value().encode()
+    fallbacks = (each.get_secret_value().encode() for each in settings.receipt_key_fallbacks)
+    return Receipts(key, *fallbacks, lifetime=settings.receipt_days * 86400)
 
 
 def _with_port(address: str, port: int) -> str:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from serving.contract import JSON_OUTPUT, SCHEMA_VERSION, SIGNATURE, VERSIONS_INPUT, Contract, ContractError
-from serving.reference import of_columns, of_images
+from serving.reference import of_inputs
 from trainer import data
 from trainer.data import Dataset
 from trainer.errors import TrainingError
@@ -70,10 +70,7 @@ class Published:
 
     def features(self, examples: Dataset) -> Mapping[str, NDArray[Any]]:
         """What its reference counts of inputs, (n,) each, of `examples`."""
-        tensors = self.tensors(examples)
-        if not self.contract.preprocessing:
-            return of_columns(tensors, self._features)
-        return of_images(tensors)
+        return of_inputs(self.contract, self.tensors(examples))
 
 
 def _columns(examples: Dataset, names: tuple[str, ...]) -> NDArray[np.float32]:

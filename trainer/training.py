@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.contract import Contract, InputSpec, Postprocessing
 from serving.preprocessing import Pipeline, build
-from serving.reference import of_columns, of_images
+from serving.reference import of_columns, of_images, of_sources
 from trainer import (
     challenge,
     cost,
@@ -186,13 +186,16 @@ def _contract(
 ) -> Contract:
     """What the model says of itself."""
     labels, columns, inputs = examples.dataset.labels, examples.dataset.columns, examples.heldout_inputs
+    features = of_columns(inputs, columns) if columns else of_images(inputs)
+    if examples.pipeline.accepts_images:
+        features |= of_sources(examples.heldout.sources(recipe.preprocessing[0]))
     return Contract(
         name=recipe.name,
         input=InputSpec(name="features" if columns else "image", dtype="float32", shape=examples.shape),
         preprocessing=recipe.preprocessing,
         golden=() if columns else samples.golden(examples.pipeline, examples.heldout, recipe.seed),
         postprocessing=Postprocessing(task=recipe.task, output="probabilities" if labels else "value", labels=labels),
-        reference=evaluate.reference(of_columns(inputs, columns) if columns else of_images(inputs), outputs, labels),
+        reference=evaluate.reference(features, outputs, labels),
         evaluation=figures,
         lineage=origin,
     )

@@ -13,9 +13,10 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from serving.embedded import inference
-from serving.embedded.errors import InvalidArgument, ModelError
+from serving.embedded.errors import ModelError
 from serving.embedded.servable import Inference, Servable, complete
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import InvalidArgument
 
 logger = logging.getLogger(__name__)
 

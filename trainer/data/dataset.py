@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 
 from serving.preprocessing import InputError, Pipeline, Step
 from serving.preprocessing.decode import decode
+from serving.reference import Source, source
 from trainer.errors import TrainingError
 
 
@@ -67,6 +68,12 @@ class Dataset:
     def pixels(self, index: int, step: Step) -> NDArray[np.uint8]:
         """An image as pixels, (height, width, channels), as the pipeline's first `step`, `decode`, makes them."""
         return decode(self.encoded(index)[0], **step.parameters)
+
+    def sources(self, step: Step) -> list[Source]:
+        """What drift is measured on of each image as it comes, decoded by the pipeline's first `step`."""
+        if self.inputs.dtype == object:
+            return [source(self.pixels(index, step)) for index in range(len(self.inputs))]
+        return [source(np.atleast_3d(image)) for image in self.inputs]
 
 
 def png(image: NDArray[np.uint8]) -> bytes:

@@ -1,0 +1,123 @@
+"""Writes to the database off the event loop: one writer, and all that waits goes into one transaction."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import structlog
+
+from gateway.errors import FeedbackUnavailable, Overloaded
+from gateway.feedback.database import DatabaseUnavailableError
+from gateway.feedback.labels import Label, Outcome
+from gateway.feedback.metrics import FeedbackMetrics
+from gateway.feedback.store import Store
+
+log = structlog.get_logger("gateway.feedback")
+
+# Labels in one transaction; more than one request may have.
+MAX_BATCH = 2000
+RETRY_AFTER = 2.0
+T = TypeVar("T")
+
+
+class Ledger:
+    """The store, as the event loop may use it. FeedbackUnavailable while the database is away."""
+
+    def __init__(self, store: Store, metrics: FeedbackMetrics, *, max_waiting: int) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._max_waiting = max_waiting
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="labels")
+        self._queue: deque[tuple[Sequence[Label], asyncio.Future[list[Outcome]]]] = deque()
+        self._waiting = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._up = True
+        metrics.waiting.set_function(lambda: self._waiting)
+
+    async def book(self, labels: Sequence[Label]) -> list[Outcome]:
+        """Each label's outcome, once all are durable. Overloaded if too many wait already.
+
+        Who stops waiting may find the labels booked all the same.
+        """
+        if not labels:
+            return []
+        if self._waiting and self._waiting + len(labels) > self._max_waiting:
+            raise Overloaded(
+                f"{self._waiting} labels wait to be written; retry later",
+                reason="TOO_MANY_LABELS",
+                retry_after=RETRY_AFTER,
+            )
+        done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self._queue.append((labels, done))
+        self._waiting += len(labels)
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+        return await done
+
+    async def run(self, work: Callable[[Store], T]) -> T:
+        """What `work` on the store returns, between two batches of labels."""
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, work, self._store)
+        except DatabaseUnavailableError as error:
+            self._note(error)
+            raise FeedbackUnavailable(
+                "the database of labels cannot be written at the moment; retry later",
+                retry_after=RETRY_AFTER,
+                private=str(error),
+            ) from error
+        self._note(None)
+        return result
+
+    async def close(self) -> None:
+        """Returns when all that waits is written, or cannot be."""
+        if self._writing is not None:
+            await self._writing
+        await asyncio.to_thread(self._thread.shutdown)
+        self._store.close()
+
+    async def _write(self) -> None:
+        """Writes batch after batch until nothing waits."""
+        while self._queue:
+            batch = [self._queue.popleft()]
+            size = len(batch[0][0])
+            while self._queue and size + len(self._queue[0][0]) <= MAX_BATCH:
+                batch.append(self._queue.popleft())
+                size += len(batch[-1][0])
+            labels = [label for each, _ in batch for label in each]
+            started = time.perf_counter()
+            try:
+                outcomes = await self.run(lambda store, labels=labels: store.book(labels))  # type: ignore[misc]
+            except Exception as error:
+                # Whatever it is, those who wait are told.
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(error)
+            else:
+                self._metrics.commit_seconds.observe(time.perf_counter() - started)
+                self._count(labels, outcomes)
+                place = 0
+                for each, done in batch:
+                    if not done.done():
+                        done.set_result(outcomes[place : place + len(each)])
+                    place += len(each)
+            self._waiting -= size
+        self._writing = None
+
+    def _count(self, labels: Sequence[Label], outcomes: Sequence[Outcome]) -> None:
+        for label, outcome in zip(labels, outcomes, strict=True):
+            self._metrics.labels.labels(label.model, outcome.value).inc()
+            if outcome is Outcome.BOOKED:
+                delay = max(label.observed_at - label.predicted_at, 0)
+                self._metrics.delay_seconds.labels(label.model, label.version, label.variant).observe(delay)
+
+    def _note(self, error: Exception | None) -> None:
+        self._metrics.database_up.set(error is None)
+        if self._up is not (error is None):
+            self._up = error is None
+            if error:
+                log.error("the database of labels is away", message=str(error))
+            else:
+                log.info("the database of labels is back")
