@@ -37,6 +37,8 @@ class Request:
     """The status that it must end with."""
     check: Callable[[Sequence[bytes]], str | None] = lambda _: None
     """Says what is wrong with the answers, of which a unary call has one."""
+    then: "Callable[[Sequence[bytes]], Request | None]" = lambda _: None
+    """What is sent after good answers."""
 
 
 class GrpcUser(User):
@@ -97,6 +99,8 @@ class GrpcUser(User):
         elif code == OK and (wrong := request.check(answers)):
             code, failure = "WRONG_ANSWER", CallFailed(wrong)
         self._report(request.name, due, code, sum(map(len, answers)), failure)
+        if failure is None and code == OK and (follow := request.then(answers)):
+            self._timed(follow, time.perf_counter())
 
     def _method(self, request: Request) -> Callable[..., Sequence[bytes]]:
         """A call of the request's kind that gives its answers."""
