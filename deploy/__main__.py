@@ -68,12 +68,15 @@ def _images(options: argparse.Namespace) -> None:
 
 def _model(options: argparse.Namespace) -> None:
     outputs = Root(options.root).outputs()
-    store = outputs["model_store"]
+    endpoint, store = _endpoint(outputs), outputs["model_store"]
     version = options.version or models.newest(options.source, options.model)
+    # Asked beforehand: where there was no roll-out yet, the newest version answers as soon as it is there.
+    stable = rollout.default_version(endpoint, options.model)
     copied = models.copy(options.source, store, options.model, version)
     print(f"{options.model} version {version} is {'now' if copied else 'already'} in {store}", flush=True)
-    rollout.wait(_endpoint(outputs), options.model, version)
-    rollout.promote(_endpoint(outputs), options.model, version)
+    rollout.wait(endpoint, options.model, version)
+    if stable not in {0, version}:
+        rollout.promote(endpoint, options.model, version, stable)
 
 
 def _smoke(model: str, outputs: Mapping[str, Any]) -> None:

@@ -22,3 +22,12 @@ def test_wait(shared_gateway: Gateway) -> None:
         rollout.wait(shared_gateway.address, "digits", 2, seconds=0, tls=False)
     with pytest.raises(DeployError, match="letters version 1 does not answer"):
         rollout.wait(shared_gateway.address, "letters", 1, seconds=0, tls=False)
+
+
+@pytest.mark.usefixtures("key")
+def test_default_version(shared_gateway: Gateway) -> None:
+    """What answers now; none is no error, and a gateway that is away is one."""
+    assert rollout.default_version(shared_gateway.address, "digits", tls=False) == 1
+    assert rollout.default_version(shared_gateway.address, "letters", tls=False) == 0
+    with pytest.raises(DeployError, match="cannot be asked for digits"):
+        rollout.default_version("127.0.0.1:1", "digits", tls=False)
