@@ -142,7 +142,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             partial(add_HealthServicer_to_server, health_servicer),
             *(
-                [partial(reflection.register, services=(*services, health.NAME), files=FILES)]
+                [partial(reflection.register, services=(*services, health.NAME), files=FILES, until=stopping)]
                 if settings.reflection
                 else []
             ),
