@@ -142,7 +142,7 @@ async def serve(settings: Settings, load: Callable[[], Settings], member: Member
         models=settings.auth.health_names_models,
     )
     interceptors = _interceptors(guards, metrics, tracing)
-    server = _server(settings, interceptors, services, health)
+    server = _server(settings, interceptors, services, health, stopping)
     rest = rest_application(
         settings,
         Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
@@ -251,7 +251,11 @@ def _predicting(
 
 
 def _server(
-    settings: Settings, interceptors: Sequence[Interceptor], services: Sequence[Service], health: Health
+    settings: Settings,
+    interceptors: Sequence[Interceptor],
+    services: Sequence[Service],
+    health: Health,
+    stopping: asyncio.Event,
 ) -> GrpcAioServer | EnvoyServer:
     registrations = [
         *(service.register for service in services),
@@ -260,7 +264,7 @@ def _server(
     if settings.reflection:
         names = [*(name for service in services for name in service.names), servicers.health.NAME]
         files = [*(service.file for service in services), health_pb2.DESCRIPTOR]
-        registrations.append(partial(reflection.register, services=names, files=files))
+        registrations.append(partial(reflection.register, services=names, files=files, until=stopping))
     chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(servicers.health.NAME,))
     return _server_type(settings)(
         registrations,
