@@ -14,10 +14,12 @@ from serving.transport.addresses import AddressTakenError
 
 # Seconds within which a connection must ask something, from its start or from the end of an answer.
 HEADERS_TIMEOUT = 15.0
+# Requests that may wait on one connection for the answers before theirs.
+PIPELINED = 16
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, and a connection that begins no request does not stay."""
+    """uvicorn's, and a connection that begins no request, or too many at once, does not stay."""
 
     _waiting: asyncio.TimerHandle | None = None
 
@@ -32,6 +34,12 @@ class _Protocol(HttpToolsProtocol):
         if self._waiting is not None:
             self._waiting.cancel()
         super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) < PIPELINED:
+            super().on_headers_complete()
+        else:
+            self.transport.abort()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
