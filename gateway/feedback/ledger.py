@@ -14,6 +14,7 @@ from gateway.feedback.database import DatabaseUnavailableError
 from gateway.feedback.labels import Label, Outcome
 from gateway.feedback.metrics import FeedbackMetrics
 from gateway.feedback.store import Store
+from gateway.observations import Variant
 
 log = structlog.get_logger("gateway.feedback")
 
@@ -120,8 +121,9 @@ class Ledger:
         for label, outcome in zip(labels, outcomes, strict=True):
             self._metrics.labels.labels(label.model, outcome.value).inc()
             if outcome is Outcome.BOOKED:
+                variant = Variant(label.variant).name.lower()
                 delay = max(label.observed_at - label.predicted_at, 0)
-                self._metrics.delay_seconds.labels(label.model, label.version, label.variant).observe(delay)
+                self._metrics.delay_seconds.labels(label.model, label.version, variant).observe(delay)
 
     def _note(self, error: FeedbackUnavailable | None) -> None:
         self._metrics.database_up.set(error is None)
