@@ -14,10 +14,9 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from gateway import configuration, logs
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
+from gateway.capture.records import CaptureError
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
-from gateway.drift.metrics import DriftMetrics
-from gateway.drift.monitor import DriftMonitor
 from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.call_metrics import CallMetrics
@@ -38,6 +37,7 @@ from gateway.servicers.open_inference import OpenInference
 from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
 from gateway.upstream import BatchLimits, Upstream
+from gateway.watchers import Watchers
 from serving.transport import reflection
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.server import EnvoyServer
@@ -73,7 +73,7 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
     logs.configure(settings.log)
     try:
         await serve(settings, load)
-    except (AddressTakenError, CertificateError, KeysFileError) as error:
+    except (AddressTakenError, CaptureError, CertificateError, KeysFileError) as error:
         return _cannot(error)
     return 0
 
@@ -98,7 +98,7 @@ def _cannot(error: Exception) -> int:
 async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
 
-    AddressTakenError, KeysFileError or CertificateError if it cannot start.
+    AddressTakenError, CaptureError, KeysFileError or CertificateError if it cannot start.
     """
     stopping = asyncio.Event()
     metrics = Metrics()
@@ -108,9 +108,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
     cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
     upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
-    drift_monitor = (
-        DriftMonitor(settings.drift, catalog, DriftMetrics(metrics.registry)) if settings.drift.enabled else None
-    )
+    watchers = Watchers(settings, catalog, metrics)
     predictor = Predictor(
         catalog,
         upstream,
@@ -118,7 +116,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
-        observers=[drift_monitor.observe] if drift_monitor else [],
+        observers=watchers.observers,
     )
     timeout = settings.backend.timeout
     inference_servicer = Inference(
@@ -147,7 +145,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     server = _server_type(settings)(
         [
             partial(add_InferenceServiceServicer_to_server, inference_servicer),
-            partial(add_DriftServiceServicer_to_server, Drift(catalog, drift_monitor)),
+            partial(add_DriftServiceServicer_to_server, Drift(catalog, watchers.drift)),
             tf_serving_servicer.register,
             partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
             partial(add_HealthServicer_to_server, health_servicer),
@@ -182,7 +180,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
         loop.create_task(_publish_health(health_servicer)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
-        *([loop.create_task(drift_monitor.run())] if drift_monitor else []),
+        loop.create_task(watchers.run()),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()

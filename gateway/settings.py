@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.capture_settings import CaptureSettings
 from gateway.drift_settings import DriftSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from serving.transport.envoy.options import EnvoyOptions
@@ -113,6 +114,7 @@ class Settings(BaseSettings):
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     drift: DriftSettings = DriftSettings()
+    capture: CaptureSettings = CaptureSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
