@@ -1,4 +1,6 @@
-"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… check-config` looks at settings."""
+"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… check-config` looks at settings;
+`… replay` sends captured requests again.
+"""
 
 import asyncio
 import os
@@ -24,11 +26,8 @@ INSIDE_ENVOY = "gateway.inside_envoy:app"
 
 def main(arguments: list[str]) -> int:
     """Runs what the command line asks for and returns the exit status."""
-    if arguments[:1] == ["keys"]:
-        return run_keys(arguments[1:])
-    if arguments[:1] == ["settings"]:
-        print(settings_page.page(), end="")
-        return 0
+    if arguments[:1] and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
     checking = arguments[:1] == ["check-config"]
     if checking:
         arguments = arguments[1:]
@@ -45,6 +44,17 @@ def main(arguments: list[str]) -> int:
     if checking:
         return check(settings)
     return asyncio.run(run(settings, lambda: configuration.load(arguments)))
+
+
+def _print_settings(_arguments: list[str]) -> int:
+    print(settings_page.page(), end="")
+    return 0
+
+
+def _replay(arguments: list[str]) -> int:
+    from gateway.replay.commands import run  # noqa: PLC0415  # serving has no use for it
+
+    return run(arguments)
 
 
 def _become_envoy(settings: Settings, arguments: list[str]) -> int:
@@ -67,6 +77,9 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
         return 1
     return 0
 
+
+# What is done instead of serving.
+COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

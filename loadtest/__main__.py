@@ -69,6 +69,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--delay-ms", type=float, default=0.0, help="make the gateway slower: a test of the thresholds")
     parser.add_argument("--processes", type=int, default=1, help="of Locust, for more than a core of load")
     parser.add_argument("--tags", nargs="+", default=[], help="call only these: png, jpeg, tensor, batch")
+    parser.add_argument(
+        "--captured", help="requests that a gateway captured, to send instead: a file, directory or URL"
+    )
     parser.add_argument("--bad-share", default="0.02", help="share of bad images (default: %(default)s)")
     return parser.parse_args()
 
@@ -97,6 +100,8 @@ def _load(options: argparse.Namespace, found: Target, limits: Sequence[Threshold
         echo = run(Load("EchoUser", address, users=ECHO_USERS, seconds=ECHO_SECONDS), out / "echo.json", key=found.key)
     print(f"{options.load}: {SHAPES[options.load]} …", flush=True)
     extra = ["--bad-share", options.bad_share, *(["--tags", *options.tags] if options.tags else [])]
+    if options.captured:
+        extra += ["--captured", options.captured]
     if options.processes > 1:
         extra += ["--processes", str(options.processes)]
     with ExitStack() as context:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from gateway.replay import corpus as replay
 from tensorgate.requests import Instance, predict_request
 
 _BAD: Sequence[bytes] = (b"", b"%PDF-1.7 no image", b"\x89PNG\r\n\x1a\n cut short")
@@ -65,6 +66,23 @@ def load(directory: Path, *, model: str, batch: int, shape: Sequence[int]) -> Co
         batch=messages([list(several)]),
         bad=messages([[each] for each in _BAD]),
     )
+
+
+def captured(path: str, *, model: str) -> Iterator[bytes]:
+    """The requests that a gateway captured, as TensorFlow Serving's Predict of `model`, round and round.
+
+    CorpusError if there are none.
+    """
+    requests = []
+    try:
+        for log in replay.read([path]):
+            log.request.model_spec.name = model
+            requests.append(log.request.SerializeToString())
+    except replay.CorpusError as error:
+        raise CorpusError(str(error)) from error
+    if not requests:
+        raise CorpusError(f"{path} holds no requests")
+    return itertools.cycle(requests)
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -7,6 +7,7 @@ import os
 import random
 import sys
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from loadtest.recorder import Recorder
 from tensorgate.v1 import inference_service_pb2 as pb
 
 PREDICT = "/tensorgate.v1.InferenceService/Predict"
+CAPTURED = "/tensorflow.serving.PredictionService/Predict"
 ECHO = "/bench.Echo/Echo"
 CANNOT_START = 2
 
@@ -34,6 +36,7 @@ class GatewayUser(GrpcUser):
 
     host = "127.0.0.1:50051"
     corpus: Corpus
+    captured_requests: Iterator[bytes]
     bad_share: float
 
     @tag("png")
@@ -59,6 +62,10 @@ class GatewayUser(GrpcUser):
     def batch(self) -> None:
         """Several PNGs in one request."""
         self._predict("batch", next(self.corpus.batch))
+
+    def captured(self) -> None:
+        """One request that a gateway captured; with --captured the only task."""
+        self.call(Request("Predict, captured", CAPTURED, next(self.captured_requests)))
 
     def _predict(self, name: str, message: bytes) -> None:
         if random.random() < self.bad_share:  # noqa: S311 - no secret
@@ -104,6 +111,7 @@ def _options(parser: LocustArgumentParser) -> None:
     add("--model", default="digits", help="its name")
     add("--store", default="var/models", help="the model store, whose samples are sent")
     add("--images", default="", help="a directory of images to send instead of the samples")
+    add("--captured", default="", help="captured requests to send instead: a file, directory, pattern or URL")
     add("--ca-file", default="", help="encrypt, trusting the certificates in this file")
     add("--timeout", type=float, default=10.0, help="deadline of a call in seconds")
     add("--batch", type=int, default=32, help="images in a batch")
@@ -146,6 +154,10 @@ def _prepare(environment: Environment) -> None:
     options: Any = environment.parsed_options
     users = {user.__name__ for user in environment.user_classes}
     shape = preflight.check(environment.host or GatewayUser.host, options) if "GatewayUser" in users else (28, 28)
+    if options.captured and "GatewayUser" in users:
+        GatewayUser.captured_requests = corpus.captured(options.captured, model=options.model)
+        GatewayUser.tasks = [GatewayUser.captured]
+        return
     images = Path(options.images) if options.images else corpus.samples(Path(options.store), options.model)
     GatewayUser.corpus = EchoUser.corpus = corpus.load(images, model=options.model, batch=options.batch, shape=shape)
     GatewayUser.bad_share = options.bad_share

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from loadtest import thresholds
@@ -13,6 +14,9 @@ from loadtest.delay import delayed
 from loadtest.locust_process import HERE, Load, LoadFailedError, run
 from loadtest.recording import Recording
 from loadtest.thresholds import Threshold
+from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.codec import to_proto
+from serving.wire.tfrecord import frame
 from tests.fakes import digits
 from tests.integration.conftest import Gateway
 
@@ -45,6 +49,17 @@ def test_closed_loop(shared_gateway: Gateway, images: Path, tmp_path: Path) -> N
     assert 0.2 < bad / measured.calls < 0.4
     seen = [line for line in shared_gateway.calls()[before:] if line["method"].endswith("/Predict")]
     assert len(seen) == measured.calls
+
+
+def test_captured_requests(shared_gateway: Gateway, images: Path, tmp_path: Path) -> None:
+    """They are all that is sent."""
+    log = tfs.PredictionLog()
+    log.predict_log.request.inputs["image"].CopyFrom(to_proto(np.zeros((2, 28, 28), np.float32)))
+    (tmp_path / "1.tfrecord").write_bytes(frame(log.SerializeToString()))
+    options = ("--captured", str(tmp_path))
+    measured = run(load(shared_gateway, images, *options, seconds=1), tmp_path / "run.json", key=shared_gateway.key)
+    assert measured.names() == ["Predict, captured"]
+    assert set(measured.codes()) == {"OK"}
 
 
 def test_open_loop_and_a_slow_gateway(shared_gateway: Gateway, images: Path, tmp_path: Path) -> None:
