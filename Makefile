@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run monitor demo train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench swap format protos baseline client lock lock-check clean
+.PHONY: help setup run monitor demo demo-drift train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench swap format protos baseline client lock lock-check clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -29,6 +29,9 @@ monitor: $(READY) ## Run Prometheus, with the alerts, on what `make run` runs; n
 
 demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of 10 digits are right.
 	@$(BIN)/python -m stack demo
+
+demo-drift: $(READY) ## Clean, inverted and noisy digits: what the gateway says of drift; status 0 if it is right.
+	@$(BIN)/python -m stack demo-drift
 
 train: $(READY) ## Train the digits model and publish it as the next version.
 	@$(BIN)/python -m trainer train

@@ -1,6 +1,5 @@
-"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… rollout` is an operator's hand.
-
-`… check-config` looks at settings.
+"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… rollout` is an operator's hand;
+`… replay` sends captured requests again; `… check-config` looks at settings.
 """
 
 import asyncio
@@ -65,6 +64,12 @@ def _run_rollout(arguments: list[str]) -> int:
     return run(arguments)
 
 
+def _replay(arguments: list[str]) -> int:
+    from gateway.replay.commands import run  # noqa: PLC0415  # serving has no use for it
+
+    return run(arguments)
+
+
 def _print_settings(_arguments: list[str]) -> int:
     print(settings_page.page(), end="")
     return 0
@@ -73,6 +78,7 @@ def _print_settings(_arguments: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "keys": run_keys,
     "rollout": _run_rollout,
+    "replay": _replay,
     "settings": _print_settings,
 }
 
@@ -99,6 +105,9 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
         return 1
     return 0
 
+
+# What is done instead of serving.
+COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from gateway import configuration, console, logs, ops, servicers
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
+from gateway.capture.records import CaptureError
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
 from gateway.guards import Guards
@@ -75,7 +76,7 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
     logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
         await serve(settings, load, member)
-    except (AddressTakenError, CertificateError, KeysFileError, TracingError) as error:
+    except (AddressTakenError, CaptureError, CertificateError, KeysFileError, TracingError) as error:
         return _cannot(error)
     return 0
 
@@ -100,7 +101,7 @@ def _cannot(error: Exception) -> int:
 async def serve(settings: Settings, load: Callable[[], Settings], member: Member | None = None) -> None:
     """Runs the gateway until SIGTERM or SIGINT, alone or as one of several; `load` reads the settings again.
 
-    AddressTakenError, KeysFileError or CertificateError if it cannot start.
+    AddressTakenError, CaptureError, KeysFileError or CertificateError if it cannot start.
     """
     stopping = asyncio.Event()
     metrics = Metrics()

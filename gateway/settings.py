@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.capture_settings import CaptureSettings
 from gateway.drift_settings import DriftSettings
 from gateway.feedback_settings import FeedbackSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
@@ -134,6 +135,7 @@ class Settings(BaseSettings):
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     drift: DriftSettings = DriftSettings()
+    capture: CaptureSettings = CaptureSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     rollout: RolloutSettings = RolloutSettings()
     drain: DrainSettings = DrainSettings()

@@ -74,6 +74,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--feedback-share", default="0", help="share of PNGs whose class is sent back (%(default)s)")
     parser.add_argument("--model", default=MODEL, help="its name (default: %(default)s)")
     parser.add_argument("--images", default="", help="a directory of images to send instead of the model's samples")
+    parser.add_argument(
+        "--captured", help="requests that a gateway captured, to send instead: a file, directory or URL"
+    )
     parser.add_argument("--ca-file", default="", help="encrypt, trusting the certificates in this file")
     parser.add_argument("--tls", action="store_true", help="encrypt, trusting public authorities")
     options = parser.parse_args()
@@ -108,6 +111,8 @@ def _load(options: argparse.Namespace, found: Target, limits: Sequence[Threshold
         echo = run(reference, out / "echo.json", key=found.key)
     print(f"{options.load}: {SHAPES[options.load]} …", flush=True)
     extra = [*options.target, "--bad-share", options.bad_share, *(["--tags", *options.tags] if options.tags else [])]
+    if options.captured:
+        extra += ["--captured", options.captured]
     if options.processes > 1:
         extra += ["--processes", str(options.processes)]
     with ExitStack() as context:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from gateway.replay import corpus as replay
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
@@ -124,6 +125,23 @@ def _open_inference(model: str, takes: Input, content: bytes) -> bytes:
     tensor = oip.ModelInferRequest.InferInputTensor(name=takes.name, datatype="FP32", shape=(1, *takes.shape))
     request = oip.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[content])
     return request.SerializeToString()
+
+
+def captured(path: str, *, model: str) -> Iterator[bytes]:
+    """The requests that a gateway captured, as TensorFlow Serving's Predict of `model`, round and round.
+
+    CorpusError if there are none.
+    """
+    requests = []
+    try:
+        for log in replay.read([path]):
+            log.request.model_spec.name = model
+            requests.append(log.request.SerializeToString())
+    except replay.CorpusError as error:
+        raise CorpusError(str(error)) from error
+    if not requests:
+        raise CorpusError(f"{path} holds no requests")
+    return itertools.cycle(requests)
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -8,7 +8,7 @@ import os
 import random
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class GatewayUser(GrpcUser):
 
     host = "127.0.0.1:50051"
     corpus: Corpus
+    captured_requests: Iterator[bytes]
     bad_share: float
     feedback_share: float
 
@@ -77,6 +78,10 @@ class GatewayUser(GrpcUser):
     def batch(self) -> None:
         """Several PNGs in one request."""
         self._predict("batch", next(self.corpus.batch))
+
+    def captured(self) -> None:
+        """One request that a gateway captured; with --captured the only task."""
+        self.call(Request("Predict, captured", TFS_PREDICT, next(self.captured_requests)))
 
     @tag("stream")
     @task(1)
@@ -184,6 +189,7 @@ def _options(parser: LocustArgumentParser) -> None:
     add("--model", default="digits", help="its name")
     add("--store", default="var/models", help="the model store, whose samples are sent")
     add("--images", default="", help="a directory of images to send instead of the samples")
+    add("--captured", default="", help="captured requests to send instead: a file, directory, pattern or URL")
     add("--ca-file", default="", help="encrypt, trusting the certificates in this file")
     add("--tls", action="store_true", help="encrypt, trusting public authorities")
     add(
@@ -243,6 +249,10 @@ def _prepare(environment: Environment) -> None:
         takes = preflight.check(environment.host or GatewayUser.host, options, asked)
         if options.feedback_share:
             preflight.check_feedback(environment.host or GatewayUser.host, options)
+        if options.captured:
+            GatewayUser.captured_requests = corpus.captured(options.captured, model=options.model)
+            GatewayUser.tasks = [GatewayUser.captured]
+            return
     images = Path(options.images) if options.images else corpus.samples(Path(options.store), options.model)
     GatewayUser.corpus = EchoUser.corpus = corpus.load(images, model=options.model, batch=options.batch, takes=takes)
     GatewayUser.bad_share, GatewayUser.feedback_share = options.bad_share, options.feedback_share

@@ -12,6 +12,7 @@ from serving.preprocessing.pipeline import DECODE
 
 BINS = 10
 _INK = 0.5
+_WHITE = 255
 # Either side of what is kept of an image is less than twice that.
 _SIDE = 32
 # The least share of a bin: an empty one would be infinitely far from any other.
@@ -39,10 +40,18 @@ def of_sources(sources: Sequence[Source]) -> dict[str, NDArray[np.float64]]:
 
     Inverted images show here alone, where preprocessing finds out by itself what is ground and what is ink.
     """
+    brightness, contrast = np.empty(len(sources)), np.empty(len(sources))
+    # Those of one shape at once: one by one it takes ten times as long.
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, each in enumerate(sources):
+        places.setdefault(each.levels.shape, []).append(place)
+    for alike in places.values():
+        levels = np.stack([sources[place].levels for place in alike]).reshape(len(alike), -1)
+        brightness[alike], contrast[alike] = levels.mean(axis=1) / _WHITE, levels.std(axis=1) / _WHITE
     return {
         "image_pixels": np.array([each.pixels for each in sources], np.float64),
-        "image_brightness": np.array([each.levels.mean() for each in sources], np.float64) / 255,
-        "image_contrast": np.array([each.levels.std() for each in sources], np.float64) / 255,
+        "image_brightness": brightness,
+        "image_contrast": contrast,
     }
 
 

@@ -1,4 +1,6 @@
-"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on."""
+"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on.
+`demo-drift` sends digits that have changed, too.
+"""
 
 import argparse
 import os
@@ -48,6 +50,8 @@ def main() -> int:
         with ExitStack() as children:
             processes = start(options, children, f"--feedback.database-url=sqlite:///{LABELS}")
             right = classify(processes.address, key)
+            if mode == "demo-drift":
+                _show_drift(processes, key)
             if mode == "run":
                 _print_how_to_use(processes, key, options.transport)
                 _keep_serving(processes, stopping)
@@ -68,6 +72,7 @@ def _options() -> argparse.Namespace:
     for mode, text, ports in (
         ("run", "keep serving until Ctrl-C", (8500, 50051, 8080)),
         ("demo", "end after the answers", (0, 0, 0)),
+        ("demo-drift", "show how inverted and noisy digits are noticed, and end", (0, 0, 0)),
     ):
         options = modes.add_parser(mode, help=text)
         for name, port in zip(("server", "gateway", "http"), ports, strict=True):
@@ -189,6 +194,13 @@ def classify(address: str, key: str) -> int:
             print(f"{sample.name:24}{label:>6}{answer.label:>8}{answer.confidence:>12.1%}{milliseconds:>8.1f}{mark}")
     print(f"\n{right} of {len(by_label)} right", flush=True)
     return right
+
+
+def _show_drift(processes: Processes, key: str) -> None:
+    from stack import demo_drift  # noqa: PLC0415  # the trainer's data take seconds to import
+
+    if not demo_drift.run(processes.address, processes.http, key, MODEL):
+        raise StackError("drift was not noticed as it must be")
 
 
 def _print_how_to_use(processes: Processes, key: str, transport: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from loadtest import preflight, thresholds
@@ -14,6 +15,9 @@ from loadtest.delay import delayed
 from loadtest.locust_process import HERE, Load, LoadFailedError, run
 from loadtest.recording import Recording
 from loadtest.thresholds import Threshold
+from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.codec import to_proto
+from serving.wire.tfrecord import frame
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
 from tests.integration.conftest import Gateway, StartGateway
@@ -93,6 +97,17 @@ def test_feedback(server: FakeModelServer, start_gateway: StartGateway, images: 
     measured = run(one, tmp_path / "run.json", key=gateway.key)
     assert measured.failures == 0
     assert 0 < measured.called("SubmitFeedback").calls < measured.called("Predict, PNG").calls
+
+
+def test_captured_requests(shared_gateway: Gateway, images: Path, tmp_path: Path) -> None:
+    """They are all that is sent."""
+    log = tfs.PredictionLog()
+    log.predict_log.request.inputs["image"].CopyFrom(to_proto(np.zeros((2, 28, 28), np.float32)))
+    (tmp_path / "1.tfrecord").write_bytes(frame(log.SerializeToString()))
+    options = ("--captured", str(tmp_path))
+    measured = run(load(shared_gateway, images, *options, seconds=1), tmp_path / "run.json", key=shared_gateway.key)
+    assert measured.names() == ["Predict, captured"]
+    assert set(measured.codes()) == {"OK"}
 
 
 def test_open_loop_and_a_slow_gateway(shared_gateway: Gateway, images: Path, tmp_path: Path) -> None:

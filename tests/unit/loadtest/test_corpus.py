@@ -11,6 +11,8 @@ from loadtest.corpus import CorpusError, Input
 from serving.wire import codec
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.codec import to_proto
+from serving.wire.tfrecord import frame
 from tensorgate.v1 import inference_service_pb2 as pb
 
 
@@ -95,3 +97,16 @@ def test_samples_of_the_newest_version(tmp_path: Path) -> None:
     for version in (2, 10):
         (tmp_path / "digits" / str(version)).mkdir(parents=True)
     assert corpus.samples(tmp_path, "digits").parts[-3] == "10"
+
+
+def test_captured_requests(tmp_path):
+    """They go round and round, to the model that is loaded."""
+    log = tfs.PredictionLog()
+    log.predict_log.request.model_spec.name = "old"
+    log.predict_log.request.inputs["x"].CopyFrom(to_proto(np.zeros(1)))
+    (tmp_path / "1.tfrecord").write_bytes(frame(log.SerializeToString()))
+    messages = corpus.captured(str(tmp_path), model="new")
+    assert next(messages) == next(messages)
+    assert tfs.PredictRequest.FromString(next(messages)).model_spec.name == "new"
+    with pytest.raises(CorpusError, match="nowhere"):
+        corpus.captured(str(tmp_path / "nowhere"), model="new")
