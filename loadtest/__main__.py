@@ -71,13 +71,14 @@ def _options() -> argparse.Namespace:
     tags = "call only these: tensorgate, tfserving, oip, stream, png, jpeg, tensor, batch"
     parser.add_argument("--tags", nargs="+", default=[], help=tags)
     parser.add_argument("--bad-share", default="0.02", help="share of bad input (default: %(default)s)")
+    parser.add_argument("--feedback-share", default="0", help="share of PNGs whose class is sent back (%(default)s)")
     parser.add_argument("--model", default=MODEL, help="its name (default: %(default)s)")
     parser.add_argument("--images", default="", help="a directory of images to send instead of the model's samples")
     parser.add_argument("--ca-file", default="", help="encrypt, trusting the certificates in this file")
     parser.add_argument("--tls", action="store_true", help="encrypt, trusting public authorities")
     options = parser.parse_args()
     options.target = ["--model", options.model, "--images", options.images, "--ca-file", options.ca_file]
-    options.target += ["--tls"] if options.tls else []
+    options.target += ["--feedback-share", options.feedback_share, *(["--tls"] if options.tls else [])]
     return options
 
 

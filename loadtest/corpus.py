@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,8 @@ class Corpus:
     bad_tfserving: Iterator[bytes]
     oip: Iterator[bytes]
     bad_oip: Iterator[bytes]
+    truths: Mapping[bytes, str]
+    """The class in each of `png`, where its file's name has one: <class>-<anything>."""
 
 
 def samples(store: Path, model: str) -> Path:
@@ -66,16 +68,17 @@ def load(directory: Path, *, model: str, batch: int, takes: Input) -> Corpus:
     Tensors are float32, levels from 0 to 1.
     """
     try:
-        encoded = [path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()]
+        paths = [path for path in sorted(directory.iterdir()) if path.is_file()]
+        encoded = [path.read_bytes() for path in paths]
         images = [Image.open(io.BytesIO(content)).convert("RGB") for content in encoded]
     except (OSError, UnidentifiedImageError) as error:
         raise CorpusError(f"{directory} cannot be read as images: {error}") from error
     if not images:
         raise CorpusError(f"{directory} has no images; expected some to send")
 
-    def ours(instances: Sequence[Sequence[Instance]]) -> Iterator[bytes]:
+    def ours(instances: Sequence[Sequence[Instance]]) -> list[bytes]:
         requests = (predict_request(each, model=model, version=0, signature="", top_k=0) for each in instances)
-        return itertools.cycle([request.SerializeToString() for request in requests])
+        return [request.SerializeToString() for request in requests]
 
     def streams(*more: bytes) -> Iterator[Sequence[bytes]]:
         several = [*itertools.islice(itertools.cycle(encoded), STREAMED - len(more)), *more]
@@ -87,22 +90,26 @@ def load(directory: Path, *, model: str, batch: int, takes: Input) -> Corpus:
     def foreign(make: Callable[[str, Input, bytes], bytes], contents: Sequence[bytes]) -> Iterator[bytes]:
         return itertools.cycle([make(model, takes, content) for content in contents])
 
+    pngs = ours([[each] for each in encoded])
     tensors = [_tensor(image, takes.shape) for image in images]
     contents = [tensor.tobytes() for tensor in tensors]
     # A value short of its shape.
     short = [contents[0][: -tensors[0].itemsize]]
     return Corpus(
-        png=ours([[each] for each in encoded]),
-        jpeg=ours([[_jpeg(image)] for image in images]),
-        tensor=ours([[each] for each in tensors]),
-        batch=ours([list(itertools.islice(itertools.cycle(encoded), batch))]),
-        bad=ours([[each] for each in _BAD]),
+        png=itertools.cycle(pngs),
+        jpeg=itertools.cycle(ours([[_jpeg(image)] for image in images])),
+        tensor=itertools.cycle(ours([[each] for each in tensors])),
+        batch=itertools.cycle(ours([list(itertools.islice(itertools.cycle(encoded), batch))])),
+        bad=itertools.cycle(ours([[each] for each in _BAD])),
         stream=streams(),
         bad_stream=streams(_BAD[1]),
         tfserving=foreign(_tfserving, contents),
         bad_tfserving=foreign(_tfserving, short),
         oip=foreign(_open_inference, contents),
         bad_oip=foreign(_open_inference, short),
+        truths={
+            message: path.name.split("-")[0] for message, path in zip(pngs, paths, strict=True) if "-" in path.name
+        },
     )
 
 

@@ -2,10 +2,8 @@
 
 import random
 import time
-from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gevent.pool
@@ -13,7 +11,7 @@ import grpc
 import grpc.experimental.gevent
 from locust import User
 
-from tensorgate.channel import OPTIONS, Target, metadata
+from loadtest.connection import connect, headers
 
 # Before any channel is made: gRPC's own threads and gevent's greenlets would block one another.
 grpc.experimental.gevent.init_gevent()
@@ -39,6 +37,8 @@ class Request:
     """The status that it must end with."""
     check: Callable[[Sequence[bytes]], str | None] = lambda _: None
     """Says what is wrong with the answers, of which a unary call has one."""
+    then: "Callable[[Sequence[bytes]], Request | None]" = lambda _: None
+    """What is sent after good answers."""
 
 
 class GrpcUser(User):
@@ -99,6 +99,8 @@ class GrpcUser(User):
         elif code == OK and (wrong := request.check(answers)):
             code, failure = "WRONG_ANSWER", CallFailed(wrong)
         self._report(request.name, due, code, sum(map(len, answers)), failure)
+        if failure is None and code == OK and (follow := request.then(answers)):
+            self._timed(follow, time.perf_counter())
 
     def _method(self, request: Request) -> Callable[..., Sequence[bytes]]:
         """A call of the request's kind that gives its answers."""
@@ -117,18 +119,3 @@ class GrpcUser(User):
             exception=failure,
             context={"code": code},
         )
-
-
-def connect(address: str, options: Namespace) -> grpc.Channel:
-    """A channel that shares no connection with others; encrypted by `tls`, or if there is a `ca_file` to trust."""
-    settings = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-    credentials = Target(address, Path(options.ca_file) if options.ca_file else options.tls).credentials()
-    return (
-        grpc.secure_channel(address, credentials, settings) if credentials else grpc.insecure_channel(address, settings)
-    )
-
-
-def headers(options: Namespace) -> tuple[tuple[str, str], ...]:
-    """What every call carries: the key, and what a platform in front of the gateway may want besides."""
-    pairs: Iterable[list[str]] = (entry.split("=", 1) for entry in options.metadata.splitlines() if entry)
-    return (*metadata(options.key), *((name, value) for name, value in pairs))

@@ -26,10 +26,12 @@ from loadtest.preflight import PreflightError
 from loadtest.recorder import Recorder
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
+from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
 
 PREDICT = "/tensorgate.v1.InferenceService/Predict"
 STREAM_PREDICT = "/tensorgate.v1.InferenceService/StreamPredict"
+SUBMIT_FEEDBACK = "/tensorgate.v1.FeedbackService/SubmitFeedback"
 TFS_PREDICT = "/tensorflow.serving.PredictionService/Predict"
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 ECHO = "/bench.Echo/Echo"
@@ -49,12 +51,14 @@ class GatewayUser(GrpcUser):
     host = "127.0.0.1:50051"
     corpus: Corpus
     bad_share: float
+    feedback_share: float
 
     @tag("tensorgate", "png")
     @task(6)
     def png(self) -> None:
-        """One PNG."""
-        self._predict("PNG", next(self.corpus.png))
+        """One PNG, and for a share of them what it shows."""
+        message = next(self.corpus.png)
+        self._predict("PNG", message, self.corpus.truths.get(message))
 
     @tag("tensorgate", "jpeg")
     @task(2)
@@ -103,11 +107,13 @@ class GatewayUser(GrpcUser):
         else:
             self.call(Request("ModelInfer, tensor", MODEL_INFER, next(self.corpus.oip), check=_oip_outputs))
 
-    def _predict(self, name: str, message: bytes) -> None:
+    def _predict(self, name: str, message: bytes, truth: str | None = None) -> None:
         if self._bad():
             self.call(Request("Predict, bad image", PREDICT, next(self.corpus.bad), expected=INVALID_ARGUMENT))
         else:
-            self.call(Request(f"Predict, {name}", PREDICT, message, check=_failed_instances))
+            labelled = truth and random.random() < self.feedback_share  # noqa: S311 - no secret
+            then = partial(_feedback, truth) if truth and labelled else _nothing
+            self.call(Request(f"Predict, {name}", PREDICT, message, check=_failed_instances, then=then))
 
     def _bad(self) -> bool:
         return random.random() < self.bad_share  # noqa: S311 - no secret
@@ -134,6 +140,16 @@ def _differs(sent: bytes, answers: Sequence[bytes]) -> str | None:
 def _failed_instances(answers: Sequence[bytes]) -> str | None:
     failed = [each.error for each in pb.PredictResponse.FromString(answers[0]).predictions if each.HasField("error")]
     return f"{len(failed)} instances failed: {failed[0].reason}" if failed else None
+
+
+def _nothing(_: Sequence[bytes]) -> None:
+    """Nothing follows."""
+
+
+def _feedback(truth: str, answers: Sequence[bytes]) -> Request:
+    (prediction,) = pb.PredictResponse.FromString(answers[0]).predictions
+    request = feedback_pb.SubmitFeedbackRequest(feedback=[feedback_pb.Feedback(id=prediction.id, label=truth)])
+    return Request("SubmitFeedback", SUBMIT_FEEDBACK, request.SerializeToString())
 
 
 def _stream_answers(number: int, bad: bool, answers: Sequence[bytes]) -> str | None:
@@ -179,6 +195,7 @@ def _options(parser: LocustArgumentParser) -> None:
     add("--timeout", type=float, default=10.0, help="deadline of a call in seconds")
     add("--batch", type=int, default=32, help="images in a batch")
     add("--bad-share", type=_share, default=0.0, help="share of requests that must be refused, 0 to 1")
+    add("--feedback-share", type=_share, default=0.0, help="share of PNGs whose class is sent back, 0 to 1")
     add(
         "--rate-per-user",
         type=float,
@@ -224,6 +241,8 @@ def _prepare(environment: Environment) -> None:
             known = sorted(set().union(*PROTOCOLS.values()))
             raise PreflightError(f"nothing is tagged {', '.join(sorted(tags))}; expected some of {', '.join(known)}")
         takes = preflight.check(environment.host or GatewayUser.host, options, asked)
+        if options.feedback_share:
+            preflight.check_feedback(environment.host or GatewayUser.host, options)
     images = Path(options.images) if options.images else corpus.samples(Path(options.store), options.model)
     GatewayUser.corpus = EchoUser.corpus = corpus.load(images, model=options.model, batch=options.batch, takes=takes)
-    GatewayUser.bad_share = options.bad_share
+    GatewayUser.bad_share, GatewayUser.feedback_share = options.bad_share, options.feedback_share

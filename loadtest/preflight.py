@@ -5,15 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 
+from loadtest.connection import connect, headers
 from loadtest.corpus import Input
-from loadtest.grpc_user import connect, headers
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
 from tensorgate.errors import from_rpc
+from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
+from tensorgate.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 
 TIMEOUT = 5.0
@@ -37,6 +39,19 @@ def check(address: str, options: Namespace, protocols: Sequence[str]) -> Input:
         raise PreflightError(f"{address} cannot be loaded: {told}{_advice(error)}") from error
     except _NoInputError as error:
         raise PreflightError(f"{options.model} at {address}: {error}") from error
+
+
+def check_feedback(address: str, options: Namespace) -> None:
+    """PreflightError if the target takes no feedback."""
+    with connect(address, options) as channel:
+        try:
+            stub = FeedbackServiceStub(channel)
+            stub.SubmitFeedback(feedback_pb.SubmitFeedbackRequest(), timeout=TIMEOUT, metadata=headers(options))
+        except grpc.RpcError as error:
+            # None at all is refused by whoever takes some.
+            if error.code() != grpc.StatusCode.INVALID_ARGUMENT:
+                advice = "; set the gateway's feedback.database_url, or leave --feedback-share out"
+                raise PreflightError(f"{address} takes no feedback: {from_rpc(error)}{advice}") from error
 
 
 class _NoInputError(Exception):

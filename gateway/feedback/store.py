@@ -1,6 +1,7 @@
 """Where labels are kept, with tallies of them that are always right: both change in one transaction."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,13 +32,16 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._migrated = False
+        self._migrating = threading.Lock()
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[engine.dialect.name]
 
     def prepare(self) -> None:
         """Brings the tables up to date, the first time that the database is there."""
-        if not self._migrated:
-            migrate(self._engine)
-            self._migrated = True
+        # Alembic is for one thread at a time.
+        with self._migrating:
+            if not self._migrated:
+                migrate(self._engine)
+                self._migrated = True
 
     def close(self) -> None:
         """Lets go of the connections."""

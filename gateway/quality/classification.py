@@ -1,13 +1,13 @@
 """A classifier's figures, by tallies of its labelled predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.feedback.labels import CONFIDENCE_BINS
-from gateway.quality.intervals import Figure, bootstrap, f1, mean, proportion
+from gateway.quality.intervals import Figure, average, bootstrap, f1, mean, proportion
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ClassQuality:
     """Labelled predictions of the class."""
     precision: Figure | None
     recall: Figure | None
-    f1: Figure | None
+    f1: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ def of(cells: Sequence[Cell]) -> ClassificationQuality | None:
         place = (cell.actual, cell.predicted)
         confusion[place] = confusion.get(place, 0) + cell.n
     n = sum(cell.n for cell in cells)
-    bins = calibration(cells)
+    bins, classes = calibration(cells), _classes(confusion)
     return ClassificationQuality(
         accuracy=proportion(sum(count for (actual, predicted), count in confusion.items() if actual == predicted), n),
-        macro_f1=_macro_f1(confusion),
-        log_loss=mean(n, sum(cell.log_loss for cell in cells), sum(cell.log_loss_squared for cell in cells)),
-        brier=mean(n, sum(cell.brier for cell in cells), sum(cell.brier_squared for cell in cells)),
+        macro_f1=average([each.f1 for each in classes], _correlation(classes, confusion)),
+        log_loss=mean(n, sum(cell.log_loss for cell in cells), sum(cell.log_loss_squared for cell in cells), least=0),
+        brier=mean(n, sum(cell.brier for cell in cells), sum(cell.brier_squared for cell in cells), least=0),
         calibration_error=_calibration_error(bins),
-        classes=_classes(confusion),
+        classes=classes,
         confusion=dict(sorted(confusion.items())),
         calibration=bins,
     )
@@ -126,24 +126,24 @@ def _classes(confusion: dict[tuple[int, int], int]) -> tuple[ClassQuality, ...]:
     return tuple(found)
 
 
-def _macro_f1(confusion: dict[tuple[int, int], int]) -> Figure:
-    classes = {index: place for place, index in enumerate(sorted({index for pair in confusion for index in pair}))}
-    truth = np.array([classes[actual] for actual, _ in confusion])
-    answer = np.array([classes[predicted] for _, predicted in confusion])
-    # Of each cell: which class it is a hit of, and which it adds to the denominator of, 2 TP + FP + FN.
-    hits, parts = np.zeros((2, len(confusion), len(classes)))
-    places = np.arange(len(confusion))
-    np.add.at(parts, (places, truth), 1)
-    np.add.at(parts, (places, answer), 1)
-    hits[places[truth == answer], truth[truth == answer]] = 2
-
-    def statistic(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        there = counts @ parts
-        scores = np.divide(counts @ hits, there, out=np.zeros_like(there), where=there > 0)
-        averages: NDArray[np.float64] = scores.sum(axis=1) / (there > 0).sum(axis=1)
-        return averages
-
-    return bootstrap(np.array([*confusion.values()]), statistic)
+def _correlation(classes: Sequence[ClassQuality], confusion: Mapping[tuple[int, int], int]) -> NDArray[np.float64]:
+    """Of the classes' F1 scores, which share each wrong answer (the delta method, as in Takahashi et al. 2022)."""
+    places = {each.index: place for place, each in enumerate(classes)}
+    covariance = np.zeros((len(classes), len(classes)))
+    for pair, count in confusion.items():
+        concerned = sorted({places[index] for index in pair})
+        hit = len(concerned) == 1
+        # What one more answer of this kind does to the score of each class that it concerns.
+        slopes = [
+            ((2 if hit else 0) - each.f1.value * (2 if hit else 1)) / (each.actual + each.predicted)
+            for each in (classes[place] for place in concerned)
+        ]
+        covariance[np.ix_(concerned, concerned)] += count * np.outer(slopes, slopes)
+    deviations = np.sqrt(np.diag(covariance))
+    scale = np.outer(deviations, deviations)
+    correlation: NDArray[np.float64] = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+    np.fill_diagonal(correlation, 1.0)
+    return correlation
 
 
 def _calibration_error(bins: Sequence[CalibrationBin]) -> Figure:

@@ -1,7 +1,7 @@
 """Figures with their 95% confidence intervals."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,6 @@ _Z = 1.959963984540054
 # Student's for 1 and 2 degrees of freedom, where the expansion below is too far off.
 _T = {1: 12.706204736432095, 2: 4.302652729911275}
 _RESAMPLES = 1000
-# At most this many numbers in the resamples, which bounds the time with thousands of classes.
-_MAX_RESAMPLED = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +41,22 @@ def f1(true_positives: float, wrong: float) -> Figure:
     return Figure(*(2 * bound / (1 + bound) for bound in (jaccard.value, jaccard.low, jaccard.high)))
 
 
-def mean(n: float, total: float, squares: float) -> Figure:
-    """The mean of n values by their sum and their squares' sum, with Student's interval."""
+def average(figures: Sequence[Figure], correlation: NDArray[np.float64]) -> Figure:
+    """The mean of figures that all have an interval, with the correlation of each two (MOVER: Zou and Donner 2008)."""
+    values, lows, highs = np.array([(each.value, each.low, each.high) for each in figures], np.float64).T
+    below, above = (float(np.sqrt(max(gap @ correlation @ gap, 0.0))) for gap in (values - lows, highs - values))
+    value = float(values.mean())
+    return Figure(value, max(value - below / len(values), 0.0), min(value + above / len(values), 1.0))
+
+
+def mean(n: float, total: float, squares: float, *, least: float = -math.inf) -> Figure:
+    """The mean of n values by their sum and their squares' sum, with Student's interval; none is below `least`."""
     value = total / n
     if n < 2:  # noqa: PLR2004  # one value has no spread
         return Figure(value)
     variance = max(squares - n * value**2, 0.0) / (n - 1)
     half = _student(n - 1) * math.sqrt(variance / n)
-    return Figure(value, value - half, value + half)
+    return Figure(value, max(value - half, least), value + half)
 
 
 def root(figure: Figure) -> Figure:
@@ -70,8 +76,7 @@ def bootstrap(counts: NDArray[np.int64], statistic: Callable[[NDArray[np.float64
     n = int(counts.sum())
     if n < 2:  # noqa: PLR2004  # resamples of one are all the same
         return Figure(value)
-    resamples = max(min(_RESAMPLES, _MAX_RESAMPLED // counts.size), 100)
-    samples = np.random.default_rng(0).multinomial(n, counts / n, size=resamples)
+    samples = np.random.default_rng(0).multinomial(n, counts / n, size=_RESAMPLES)
     low, high = np.quantile(statistic(samples.astype(np.float64)), (0.025, 0.975))
     return Figure(value, float(np.clip(2 * value - high, 0, 1)), float(np.clip(2 * value - low, 0, 1)))
 

@@ -32,7 +32,7 @@ def of(errors: Errors) -> RegressionQuality | None:
     if errors.n <= 0:
         return None
     return RegressionQuality(
-        rmse=root(mean(errors.n, errors.squared, errors.fourth)),
-        mae=mean(errors.n, errors.absolute, errors.squared),
+        rmse=root(mean(errors.n, errors.squared, errors.fourth, least=0)),
+        mae=mean(errors.n, errors.absolute, errors.squared, least=0),
         bias=mean(errors.n, errors.error, errors.squared),
     )

@@ -246,7 +246,7 @@ class ClassificationQuality(_message.Message):
 
     @_builtins.property
     def macro_f1(self) -> Global___QualityFigure:
-        """Mean F1 score of the classes that were predicted or told; bootstrap interval."""
+        """Mean F1 score of the classes that were predicted or told; from the classes' intervals (MOVER)."""
 
     @_builtins.property
     def log_loss(self) -> Global___QualityFigure:

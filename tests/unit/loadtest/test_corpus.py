@@ -28,6 +28,10 @@ def test_messages(images: Path) -> None:
     pngs = [pb.PredictRequest.FromString(next(made.png)) for _ in range(3)]
     assert pngs[0] == pngs[2] != pngs[1]
     assert [request.model for request in pngs] == ["digits"] * 3
+    assert not made.truths
+    (images / "1.png").rename(images / "7-0001.png")
+    (truth,) = corpus.load(images, model="digits", batch=5, takes=Input((28, 28))).truths.items()
+    assert truth == (pngs[1].SerializeToString(), "7")
     assert pb.PredictRequest.FromString(next(made.jpeg)).instances[0].image.startswith(b"\xff\xd8")
     next(made.tensor)
     white = pb.PredictRequest.FromString(next(made.tensor)).instances[0].tensor

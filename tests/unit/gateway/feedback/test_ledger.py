@@ -21,6 +21,8 @@ from gateway.feedback.predictions import Predictions
 from gateway.observations import Observation, Variant
 from tests.unit.gateway.feedback.conftest import classified
 
+POISON = -1
+
 
 class FakeStore:
     """Notes the batches; writes while `free` is set, and fails with `error` if there is one."""
@@ -36,6 +38,8 @@ class FakeStore:
         assert self.free.wait(20)
         if self.error:
             raise self.error
+        if any(label.label_class == POISON for label in labels):
+            raise RuntimeError("a mistake")
         self.batches.append(len(labels))
         return [Outcome.BOOKED if label.label_class == 3 else Outcome.CHANGED for label in labels]
 
@@ -125,6 +129,17 @@ async def test_who_leaves_costs_nobody_else(ledger: Ledger, store: FakeStore) ->
     store.free.set()
     assert await stays == [Outcome.BOOKED]
     assert store.batches == [1, 2]
+
+
+async def test_nobody_pays_for_a_neighbour(ledger: Ledger, store: FakeStore) -> None:
+    """Labels that the store cannot make sense of fail alone, whatever batch they were in."""
+    first = await held(ledger, store)
+    good, bad, other = (asyncio.create_task(ledger.book([classified(truth)])) for truth in (3, POISON, 4))
+    await asyncio.sleep(0.02)
+    store.free.set()
+    with pytest.raises(RuntimeError):
+        await bad
+    assert [await each for each in (first, good, other)] == [[Outcome.BOOKED], [Outcome.BOOKED], [Outcome.CHANGED]]
 
 
 async def test_unavailable(ledger: Ledger, store: FakeStore, metrics: FeedbackMetrics) -> None:

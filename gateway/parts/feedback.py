@@ -1,9 +1,7 @@
 """Feedback and quality, wired: the database, who writes to it and reads it, what is counted."""
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -17,13 +15,14 @@ from gateway.feedback.store import Store
 from gateway.feedback.tasks import Tasks
 from gateway.feedback_settings import FeedbackSettings
 from gateway.metrics import Metrics
-from gateway.observations import Observer
+from gateway.parts.part import Part, Service
 from gateway.quality.metrics import QualityMetrics
 from gateway.quality.watch import QualityWatch
 from gateway.receipts import Receipts
 from gateway.servicers import feedback, quality
 from gateway.servicers.feedback import FeedbackServicer
 from gateway.servicers.quality import QualityServicer
+from tensorgate.v1 import feedback_service_pb2, quality_service_pb2
 from tensorgate.v1.feedback_service_pb2_grpc import add_FeedbackServiceServicer_to_server
 from tensorgate.v1.quality_service_pb2_grpc import add_QualityServiceServicer_to_server
 
@@ -33,10 +32,8 @@ log = structlog.get_logger("gateway.feedback")
 FLUSH_INTERVAL = 1.0
 
 
-class FeedbackLoop:
+class FeedbackPart(Part):
     """What feedback and quality take, for a gateway whose settings name a database."""
-
-    services = (feedback.NAME, quality.NAME)
 
     def __init__(self, settings: FeedbackSettings, catalog: Catalog, receipts: Receipts, metrics: Metrics) -> None:
         assert settings.database_url is not None
@@ -48,14 +45,23 @@ class FeedbackLoop:
         self._quality = QualityWatch(self._ledger, lambda: [*catalog.models])
         self._interval = settings.quality_interval
         QualityMetrics(metrics.registry, lambda: self._quality.latest, self._tasks.class_name)
-        self.registrations: list[Callable[[Any], None]] = [
-            partial(
-                add_FeedbackServiceServicer_to_server,
-                FeedbackServicer(self._ledger, receipts, self._tasks, own, max_labels=settings.max_labels),
+        booking = FeedbackServicer(self._ledger, receipts, self._tasks, own, max_labels=settings.max_labels)
+        figures = QualityServicer(self._quality, catalog, self._tasks)
+        self.services = [
+            Service(
+                [feedback.NAME],
+                feedback_service_pb2.DESCRIPTOR,
+                partial(add_FeedbackServiceServicer_to_server, booking),
+                booking,
             ),
-            partial(add_QualityServiceServicer_to_server, QualityServicer(self._quality, catalog, self._tasks)),
+            Service(
+                [quality.NAME],
+                quality_service_pb2.DESCRIPTOR,
+                partial(add_QualityServiceServicer_to_server, figures),
+                figures,
+            ),
         ]
-        self.observers: list[Observer] = [self._predictions.observe]
+        self.observers = [self._predictions.observe]
 
     async def run(self) -> None:
         """Writes what was counted and reads how good it was, again and again until cancelled."""
