@@ -43,7 +43,7 @@ def pictures_of(
     made += [pictures.confusion_matrix(counts, labels), pictures.reliability(reliability(outputs, truth))]
     wrong = np.flatnonzero(predicted != truth)
     worst = wrong[np.argsort(-outputs[wrong].max(axis=1), kind="stable")][: pictures.WORST].tolist()
-    if not heldout.columns and worst:
+    if steps and not heldout.columns and worst:
         images = (heldout.pixels(place, steps[0]) for place in worst)
         names = [pictures.short(label) for label in labels]
         captions = [f"{names[truth[n]]} → {names[predicted[n]]} ({outputs[n].max():.0%})" for n in worst]
