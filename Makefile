@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run monitor demo train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock lock-check clean
+.PHONY: help setup run monitor demo train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench swap format protos baseline client lock lock-check clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -59,6 +59,7 @@ lint: $(READY) terraform-check kubernetes-check ## Check formatting, lint, types
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml compose.embedded.yaml
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 
 terraform-check: $(INFRASTRUCTURE)/.ready ## Validate, test, apply and destroy all of terraform/, offline where tfcheck lies beside the checkout.
@@ -78,6 +79,9 @@ loadtest-smoke: $(READY) ## A load of half a minute that must hold loadtest/thre
 bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client).
 	@$(BIN)/python -m loadtest.bench
 	@$(BIN)/python -m loadtest.bench.embedded
+
+swap: $(READY) ## A minute of load while ten versions are published in turn: no call may fail, no memory stay.
+	@$(BIN)/python -m loadtest.swap --batching
 
 format: $(READY) ## Format the sources.
 	$(BIN)/ruff format .

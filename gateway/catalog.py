@@ -12,6 +12,7 @@ import structlog
 from gateway.backend import Backend, BackendVersion, Signature, type_name
 from gateway.errors import BackendUnavailable, DeadlineExceeded, GatewayError, ModelNotFound
 from gateway.metrics import Metrics
+from gateway.split import Split
 from serving import contract as contracts
 from serving.contract import Contract, ContractError
 from serving.preprocessing import Pipeline
@@ -67,12 +68,30 @@ class Model:
     """Whether the backend was away since the versions were read: it may have other files behind the same numbers."""
     labels: dict[str, int] = field(default_factory=dict)
     """The version labels that were asked for since the last poll."""
+    split: Split | None = None
+    """What a roll-out plan says of default traffic; None without a plan."""
 
     @property
     def default(self) -> Servable | None:
-        """The highest version that can be routed to."""
+        """What answers by default: the plan's stable version, or without a plan the highest that can be routed to.
+
+        Should stable be gone, its candidate answers, and without that the highest: better than nobody.
+        """
+        if self.split is not None:
+            planned = self._servable(self.split.stable) or self.candidate
+            if planned is not None:
+                return planned
         ready = [version.servable for version in self.versions.values() if version.servable]
         return max(ready, key=lambda servable: servable.version, default=None)
+
+    @property
+    def candidate(self) -> Servable | None:
+        """The version on trial, if there is one and it can be routed to."""
+        return self._servable(self.split.candidate) if self.split is not None else None
+
+    def _servable(self, number: int | None) -> Servable | None:
+        version = self.versions.get(number) if number is not None else None
+        return version.servable if version is not None else None
 
 
 class Catalog:

@@ -11,6 +11,8 @@ GatewayError
 ├── PreprocessingFailed  a preprocessing step of the model's owner failed on the instance
 ├── RequestTooLarge      more bytes or instances than a request may have
 ├── Overloaded           too much at once; retry later
+├── Conflict             somebody else has changed it meanwhile
+├── PreconditionFailed   the state of things does not allow it
 ├── NotReady             no version of the model can answer yet; retry later
 ├── BackendUnavailable   the backend cannot be reached; retry later
 ├── FeedbackUnavailable  labels cannot be kept at the moment; retry later
@@ -111,6 +113,18 @@ class Overloaded(GatewayError):
     """Too much at once."""
 
     reason = "OVERLOADED"
+
+
+class Conflict(GatewayError):
+    """Somebody else has changed it meanwhile."""
+
+    reason = "CONFLICT"
+
+
+class PreconditionFailed(GatewayError):
+    """The state of things does not allow it."""
+
+    reason = "PRECONDITION_FAILED"
 
 
 class NotReady(GatewayError):

@@ -23,6 +23,7 @@ from gateway.drift_settings import DriftSettings
 from gateway.feedback_settings import FeedbackSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from gateway.rest_settings import RestSettings
+from gateway.rollout_settings import RolloutSettings
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
@@ -112,8 +113,11 @@ class Settings(BaseSettings):
     """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction."""
     print_envoy_config: bool = False
     """Prints the configuration that Envoy would be given, as YAML, and ends."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve as one, on the same ports; a connection stays with one of them. Limits that are counted in
+    memory, and those on calls and bytes at once, hold for each by itself."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
-    """Threads that decode images. Default: the number of CPUs."""
+    """Threads that decode images, in each process. Default: the number of CPUs, shared among the workers."""
     receipt_key: SecretStr | None = None
     """Secret of 16 to 64 characters that signs prediction ids; the same on every replica. Default: a new one at every
     start, so that ids from before a restart cannot be checked."""
@@ -131,6 +135,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    rollout: RolloutSettings = RolloutSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()

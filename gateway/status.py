@@ -20,6 +20,8 @@ CODES: dict[type[errors.GatewayError], grpc.StatusCode] = {
     errors.PreprocessingFailed: grpc.StatusCode.INTERNAL,
     errors.RequestTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotReady: grpc.StatusCode.UNAVAILABLE,
     errors.BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.FeedbackUnavailable: grpc.StatusCode.UNAVAILABLE,

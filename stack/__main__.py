@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ MODEL = "digits"
 MODELS = Path("var/models")
 STATE = Path("var/stack")
 KEYS = STATE / "keys.json"
+LABELS, RECEIPT_KEY = STATE / "feedback.db", STATE / "receipt.key"
 # TensorFlow alone takes seconds to import, more on a busy machine.
 SERVER_TIMEOUT, GATEWAY_TIMEOUT = 120.0, 30.0
 # Longer than it takes to start a model server by hand.
@@ -42,8 +44,9 @@ def main() -> int:
     try:
         ensure_model()
         key = ensure_key()
+        keep_receipt_key()
         with ExitStack() as children:
-            processes = start(options, children)
+            processes = start(options, children, f"--feedback.database-url=sqlite:///{LABELS}")
             right = classify(processes.address, key)
             if mode == "run":
                 _print_how_to_use(processes, key, options.transport)
@@ -93,7 +96,7 @@ def ensure_key() -> str:
             return presented
     except Unauthenticated:
         pass
-    text, key = create("local", frozenset({"predict:*"}))
+    text, key = create("local", frozenset({"predict:*", "feedback:*"}))
     KeysFile(keys=[key]).save(KEYS)
     return text
 
@@ -109,8 +112,20 @@ class Processes:
     http: str
 
 
-def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
-    """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them."""
+def keep_receipt_key() -> None:
+    """Has the gateway sign predictions with the same key at every start, so that feedback may come later."""
+    if not RECEIPT_KEY.exists():
+        RECEIPT_KEY.parent.mkdir(parents=True, exist_ok=True)
+        RECEIPT_KEY.touch(mode=0o600)
+        RECEIPT_KEY.write_text(secrets.token_urlsafe(32))
+    os.environ.setdefault("TENSORGATE_RECEIPT_KEY", RECEIPT_KEY.read_text())
+
+
+def start(ports: argparse.Namespace, children: ExitStack, *flags: str) -> Processes:
+    """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them.
+
+    `flags` are the gateway's, beside those that it always has.
+    """
     print("Starting the model server and the gateway …", flush=True)
     # Known beforehand, so that a process that is started again is found where it was.
     backend, address, http = (f"127.0.0.1:{port or free_port()}" for port in (ports.server, ports.gateway, ports.http))
@@ -123,11 +138,11 @@ def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
     ]
     server = children.enter_context(child("the model server", python + server_command, STATE / "server.log"))
     server.wait_for("serving gRPC on ", SERVER_TIMEOUT)
-    gateway = start_gateway(children, backend, address, http, ports.transport)
+    gateway = start_gateway(children, backend, address, http, ports.transport, *flags)
     return Processes(server, backend, gateway, address, http)
 
 
-def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str) -> Child:
+def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str, *flags: str) -> Child:
     """Starts a gateway in front of the model server at `backend`, and returns when it is ready."""
     command = [
         *(sys.executable, "-m", "gateway"),
@@ -138,6 +153,7 @@ def start_gateway(children: ExitStack, backend: str, address: str, http: str, tr
         f"--backend.address={backend}",
         f"--auth.keys-file={KEYS}",
         "--drain.delay=0",
+        *flags,
     ]
     gateway = children.enter_context(child("the gateway", command, STATE / f"gateway-{transport}.log"))
     gateway.wait_for('"event": "serving"', GATEWAY_TIMEOUT)
@@ -184,6 +200,7 @@ In another shell:
 
     export TENSORGATE_ADDRESS={processes.address} TENSORGATE_KEY={key}
     .venv/bin/tensorgate predict {sample}
+    .venv/bin/tensorgate feedback ID TRUE_LABEL     # ID as `tensorgate predict --json` has it
 
 Serving until Ctrl-C.""",
         flush=True,

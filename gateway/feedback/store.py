@@ -1,10 +1,11 @@
 """Where labels are kept, with tallies of them that are always right: both change in one transaction."""
 
 import json
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,6 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.feedback import tables
 from gateway.feedback.database import migrate, reading, writing
 from gateway.feedback.labels import Label, Outcome, Slot, Sums, brier, confidence_bin, log_loss, plus
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,16 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._migrated = False
+        self._migrating = threading.Lock()
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[engine.dialect.name]
 
     def prepare(self) -> None:
         """Brings the tables up to date, the first time that the database is there."""
-        if not self._migrated:
-            migrate(self._engine)
-            self._migrated = True
+        # Alembic is for one thread at a time.
+        with self._migrating:
+            if not self._migrated:
+                migrate(self._engine)
+                self._migrated = True
 
     def close(self) -> None:
         """Lets go of the connections."""
@@ -94,10 +100,14 @@ class Store:
 
     def tasks(self) -> dict[tuple[str, int], Task]:
         """What was kept of every version."""
+        rows = self.read(lambda connection: connection.execute(select(tables.task)).all())
+        return {(row.model, row.version): Task(row.kind, tuple(json.loads(row.labels))) for row in rows}
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns of all that is there at one moment."""
         self.prepare()
         with reading(self._engine) as connection:
-            rows = connection.execute(select(tables.task)).all()
-        return {(row.model, row.version): Task(row.kind, tuple(json.loads(row.labels))) for row in rows}
+            return work(connection)
 
     def _insert_new(self, connection: Connection, labels: Mapping[bytes, Label]) -> dict[bytes, Label]:
         """Inserts the labels of predictions that have none; returns those that are there, locked, by receipt."""

@@ -110,9 +110,9 @@ class Inference(InferenceServiceServicer):
         await call.enter(model)
         call.instances += len(request.instances)
         instances = [_instance_or_error(instance) for instance in request.instances]
-        query = Query(model, instances, request.version, request.signature, request.top_k)
+        query = Query(model, instances, request.version, request.signature, request.top_k, call.sticky_key)
         result = await self._predictor.predict(query, call.deadline_within(self._default_timeout))
-        call.version = result.servable.version
+        call.answered_by(result.servable.version, result.variant)
         errors = [
             _located(prediction, f"instances[{place}]")
             for place, prediction in enumerate(result.predictions)

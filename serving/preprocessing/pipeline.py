@@ -122,12 +122,12 @@ def build(steps: Iterable[Step], allowed: Collection[str] = ()) -> Pipeline:
     StepError names a step that does not exist or must not run here, or a parameter that it does not take.
     """
     listed = tuple(steps)
-    _check_order([step.name for step in listed])
+    check_order([step.name for step in listed])
     bound: list[tuple[str, Callable[..., Any]]] = []
     guarding = False
     for place, step in enumerate(listed):
         try:
-            call = _bound(step, allowed)
+            call = bind(step, allowed)
         except ValidationError as error:
             raise StepError(f"step {place} ({step.name}): {problems(error)}") from error
         except StepError as error:
@@ -138,7 +138,12 @@ def build(steps: Iterable[Step], allowed: Collection[str] = ()) -> Pipeline:
     return Pipeline(bound, parameters(listed[0])["columns"] if listed and listed[0].name == SELECT else ())
 
 
-def _check_order(names: Sequence[str]) -> None:
+def own_steps(steps: Iterable[Step]) -> frozenset[str]:
+    """The import paths among steps: what has to be allowed for them to be built."""
+    return frozenset(step.name for step in steps if own.is_path(step.name))
+
+
+def check_order(names: Sequence[str]) -> None:
     """StepError unless every step is there, and stands where it can."""
     assembled = False
     for place, name in enumerate(names):
@@ -174,8 +179,8 @@ def _check_columns(bound: Sequence[tuple[str, Callable[..., Any]]]) -> None:
             raise StepError(f"step {place} ({name}): {error}") from error
 
 
-def _bound(step: Step, allowed: Collection[str]) -> Callable[..., Any]:
-    """A step with its parameters."""
+def bind(step: Step, allowed: Collection[str]) -> Callable[..., Any]:
+    """A step with its parameters; StepError or ValidationError as it is or they are no good."""
     if not own.is_path(step.name):
         return functools.partial(STEPS[step.name], **parameters(step))
     found = own.load(step.name, allowed)

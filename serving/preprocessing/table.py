@@ -123,12 +123,12 @@ def impute(table: Columns, *, values: Mapping[str, Number | str], indicators: tu
     """Puts `values` where columns have none; `indicators` names those that get a column `<name>_missing` of 0 and 1."""
     filled = dict(table)
     for name in indicators:
-        _add(filled, f"{name}_missing", _missing(_column(table, name)))
+        _add(filled, f"{name}_missing", missing(_column(table, name)))
     for name, value in values.items():
         array = _column(table, name, "O" if isinstance(value, str) else "f")
-        missing = _missing(array)
-        if missing.any():
-            filled[name] = np.where(missing, value, array)
+        gaps = missing(array)
+        if gaps.any():
+            filled[name] = np.where(gaps, value, array)
     return filled
 
 
@@ -216,9 +216,10 @@ def _add(table: dict[str, NDArray[Any]], name: str, array: NDArray[Any]) -> None
     table[name] = array.astype(np.float64) if array.dtype == np.bool_ else array
 
 
-def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
-    missing: NDArray[np.bool_] = array == np.array(None) if array.dtype == object else np.isnan(array)
-    return missing
+def missing(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a column has no value, (n,)."""
+    gaps: NDArray[np.bool_] = array == np.array(None) if array.dtype == object else np.isnan(array)
+    return gaps
 
 
 def _places(name: str, array: NDArray[Any], categories: Categories, *, refuse: bool) -> NDArray[np.int64]:

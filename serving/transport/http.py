@@ -14,10 +14,12 @@ from serving.transport.addresses import AddressTakenError
 
 # Seconds within which a connection must ask something, from its start or from the end of an answer.
 HEADERS_TIMEOUT = 15.0
+# Requests that may wait on one connection for the answers before theirs.
+PIPELINED = 16
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, and a connection that begins no request does not stay."""
+    """uvicorn's, and a connection that begins no request, or too many at once, does not stay."""
 
     _waiting: asyncio.TimerHandle | None = None
 
@@ -32,6 +34,12 @@ class _Protocol(HttpToolsProtocol):
         if self._waiting is not None:
             self._waiting.cancel()
         super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) < PIPELINED:
+            super().on_headers_complete()
+        else:
+            self.transport.abort()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -48,10 +56,11 @@ class _Protocol(HttpToolsProtocol):
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn on a host and a port, a free one for 0; the process's signals are not its business.
+    """uvicorn on a host and a port, a free one for 0, or on a socket that is `listening`.
 
-    After `should_exit` is set requests in flight have `grace` seconds. Connections beyond `max_connections` are
-    closed as they come. Plain text unless there is `tls`. Raises AddressTakenError.
+    The process's signals are not its business. After `should_exit` is set requests in flight have `grace` seconds.
+    Connections beyond `max_connections` are closed as they come. Plain text unless there is `tls`. Raises
+    AddressTakenError.
     """
 
     def __init__(
@@ -62,6 +71,7 @@ class HttpServer(uvicorn.Server):
         *,
         grace: float | None = None,
         max_connections: int | None = None,
+        listening: socket.socket | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         config = uvicorn.Config(
@@ -80,6 +90,10 @@ class HttpServer(uvicorn.Server):
         if tls:
             config.ssl_context_factory = lambda *_: tls
         super().__init__(config)
+        if listening is not None:
+            self._socket = listening
+            self.port: int = listening.getsockname()[1]
+            return
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -90,7 +104,7 @@ class HttpServer(uvicorn.Server):
         except (OSError, OverflowError) as error:
             self._socket.close()
             raise AddressTakenError.of(f"[{host}]:{port}" if ":" in host else f"{host}:{port}") from error
-        self.port: int = self._socket.getsockname()[1]
+        self.port = self._socket.getsockname()[1]
 
     async def run_until_stopped(self) -> None:
         """Serves until `should_exit` is set."""

@@ -18,7 +18,9 @@ import pytest
 from gateway.receipts import Receipts, model_digest
 from tensorgate import AsyncClient, Client, TensorgateError
 from tensorgate.v1 import feedback_service_pb2 as pb
+from tensorgate.v1 import quality_service_pb2 as quality_pb
 from tensorgate.v1.feedback_service_pb2_grpc import FeedbackServiceStub
+from tensorgate.v1.quality_service_pb2_grpc import QualityServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.postgres_server import PostgresServer, postgres_server
@@ -67,6 +69,17 @@ def count(gateway: Gateway, metric: str) -> float:
     """What a metric says, e.g. `name{label="value"}`; 0 where there is none."""
     lines = gateway.get("/metrics")[1].splitlines()
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{metric} ")), 0.0)
+
+
+async def quality_of(gateway: Gateway, **fields: Any) -> quality_pb.GetQualityResponse:
+    """What GetQuality answers."""
+    async with grpc.aio.insecure_channel(gateway.address) as channel:
+        stub = QualityServiceStub(channel)
+        request = quality_pb.GetQualityRequest(**fields)
+        answer: quality_pb.GetQualityResponse = await stub.GetQuality(
+            request, metadata=[("x-api-key", gateway.key)], timeout=TIMEOUT
+        )
+        return answer
 
 
 async def refusal(client: AsyncClient, *arguments: Any, **options: Any) -> tuple[str, str, str]:
@@ -156,6 +169,63 @@ async def test_neighbours(shared: Gateway) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await stub.SubmitFeedback(pb.SubmitFeedbackRequest(feedback=feedback[:1] * size), metadata=metadata)
             assert caught.value.code() is code
+
+
+async def test_quality(server: FakeModelServer, start_gateway: StartGateway, tmp_path: Path) -> None:
+    """From predictions and labels to GetQuality and the metrics: what is right, how many labels, what is expected."""
+    server.models["digits"].versions = [2]
+    gateway = start(start_gateway, server, f"sqlite:///{tmp_path / 'labels.db'}", "--feedback.quality-interval=0.2")
+    async with gateway.client() as client:
+        ids = [(await client.predict(PNG)).id for _ in range(8)]
+        for identity, truth in zip(ids[:4], "3335", strict=True):
+            await client.feedback(identity, truth)
+
+        async def read() -> quality_pb.Quality | None:
+            answer = await quality_of(gateway, window=quality_pb.QUALITY_WINDOW_HOUR)
+            return next((each for each in answer.qualities if each.predictions == 8 and each.labels == 4), None)
+
+        quality = await eventually(read)
+        assert (quality.version, quality.variant, quality.label_coverage.value) == (2, "stable", 0.5)
+        figures = quality.classification
+        assert figures.accuracy.value == 0.75
+        assert 0.25 < figures.accuracy.low < 0.75 < figures.accuracy.high < 1
+        assert [(cell.actual, cell.predicted, cell.count) for cell in figures.confusion] == [(3, 3, 3), (5, 3, 1)]
+        assert [(each.label, each.recall.value, each.HasField("precision")) for each in figures.classes] == [
+            ("3", 1, True),
+            ("5", 0, False),
+        ]
+        assert 0.75 < quality.estimated_accuracy.accuracy.value < 0.91
+        assert (quality.estimated_accuracy.predictions, quality.estimated_accuracy.labels) == (4, 4)
+        assert 0 <= quality.label_delay.ToTimedelta().total_seconds() < TIMEOUT
+        windows = [each.window for each in (await quality_of(gateway, model="digits", version=2)).qualities]
+        assert windows == [1, 2, 3, 4]
+        assert not (await quality_of(gateway, version=1)).qualities
+        for fields, code in (
+            ({"window": 9}, grpc.StatusCode.INVALID_ARGUMENT),
+            ({"model": "cats"}, grpc.StatusCode.NOT_FOUND),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await quality_of(gateway, **fields)
+            assert caught.value.code() is code
+        # A version that is served no more still gets labels.
+        server.models["digits"].versions = [3]
+
+        async def gone() -> bool:
+            return (await client.get_model()).default_version == 3
+
+        await eventually(gone)
+        assert await client.feedback(ids[4], "3") == "booked"
+    group = 'model="digits",variant="stable",version="2",window="24h"'
+
+    async def shown() -> bool:
+        return count(gateway, f"tensorgate_quality_labels{{{group}}}") == 5
+
+    await eventually(shown)
+    assert count(gateway, f"tensorgate_quality_accuracy{{{group}}}") == 0.8
+    assert 0.3 < count(gateway, f"tensorgate_quality_accuracy_low{{{group}}}") < 0.8
+    assert count(gateway, f'tensorgate_quality_class_recall{{class="3",{group}}}') == 1
+    assert count(gateway, f"tensorgate_quality_estimated_accuracy{{{group}}}") > 0.7
+    assert count(gateway, f"tensorgate_quality_label_coverage{{{group}}}") == 0.625
 
 
 @on_both_transports
@@ -272,6 +342,11 @@ async def test_postgres_goes_and_comes_back(
                 return bool(await client.feedback(first, "3"))
             return False
 
+        async def agreed() -> bool:
+            answers = [await quality_of(each) for each in (one, two)]
+            labels = [quality.labels for quality in answers[0].qualities]
+            return answers[0] == answers[1] and min(labels, default=0) > 1
+
         for _ in range(2):
             for each in (client, other):
                 with pytest.raises(TensorgateError) as caught:
@@ -286,4 +361,5 @@ async def test_postgres_goes_and_comes_back(
             another = receipt()
             assert [await each.feedback(another, "3") for each in (other, client)] == ["booked", "unchanged"]
             assert count(one, "tensorgate_feedback_database_up") == 1
+            await eventually(agreed)
             postgres.kill()

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 
 from serving.embedded.batching.execution import Outcome
-from serving.embedded.batching.parameters import Parameters
 from serving.embedded.batching.queue import Batch, Queue
 
 # A batch costs the event loop about as much as a few requests. Under load that loop is what requests queue for, and a
@@ -21,12 +21,13 @@ _MAX_SECONDS = 0.015
 
 
 class Scheduler:
-    """Runs the batches of all models; `threads` are to be as many as the parameters say."""
+    """Runs the batches of all models on `count` threads."""
 
-    def __init__(self, parameters: Parameters, threads: Executor) -> None:
-        self.parameters = parameters
+    def __init__(self, threads: Executor, count: int) -> None:
         self.threads = threads
-        self._free = parameters.num_batch_threads
+        self.on_batch: Callable[[Batch], None] = lambda _: None
+        """Hears of each batch that leaves."""
+        self._free = count
         # In the order of their turns; a dict is an ordered set.
         self._due: dict[Queue, None] = {}
         self._arrivals = 0
@@ -79,6 +80,7 @@ class Scheduler:
             if not queue.empty:
                 self._due[queue] = None
             self._free -= 1
+            self.on_batch(batch)
             self._patience = min(_TURNS_PER_TASK * len(batch.tasks), _MAX_TURNS)
             running = asyncio.wrap_future(queue.start([task.rows for task in batch.tasks]))
             running.add_done_callback(partial(self._finish, batch))
