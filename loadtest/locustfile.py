@@ -9,6 +9,7 @@ import random
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,10 @@ class GatewayUser(GrpcUser):
         if self._bad():
             self.call(Request("Predict, bad image", PREDICT, next(self.corpus.bad), expected=INVALID_ARGUMENT))
         else:
-            labelled = truth and random.random() < self.feedback_share  # noqa: S311 - no secret
-            then = partial(_feedback, truth) if truth and labelled else _nothing
-            self.call(Request(f"Predict, {name}", PREDICT, message, check=_failed_instances, then=then))
+            request = Request(f"Predict, {name}", PREDICT, message, check=_failed_instances)
+            if truth and random.random() < self.feedback_share:  # noqa: S311 - no secret
+                request = replace(request, then=partial(_feedback, truth))
+            self.call(request)
 
     def _bad(self) -> bool:
         return random.random() < self.bad_share  # noqa: S311 - no secret
@@ -145,10 +147,6 @@ def _differs(sent: bytes, answers: Sequence[bytes]) -> str | None:
 def _failed_instances(answers: Sequence[bytes]) -> str | None:
     failed = [each.error for each in pb.PredictResponse.FromString(answers[0]).predictions if each.HasField("error")]
     return f"{len(failed)} instances failed: {failed[0].reason}" if failed else None
-
-
-def _nothing(_: Sequence[bytes]) -> None:
-    """Nothing follows."""
 
 
 def _feedback(truth: str, answers: Sequence[bytes]) -> Request:
