@@ -174,6 +174,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
             return _response({contracts.JSON_OUTPUT: answer})
         if not inputs:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "input size does not match signature")
+        if "image" in inputs and inputs["image"].ndim != 3:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a shape that the model refuses")
         rows = next(iter(inputs.values())).shape[0]
         version = request.model_spec.version.value
         self.batches.append(rows)
