@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train mlflow test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock clean
+.PHONY: help run demo demo-rollout train mlflow test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench format protos baseline client lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -24,6 +24,9 @@ run: $(READY) ## Train if there is no model, serve it, ask it about real digits,
 
 demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of 10 digits are right.
 	@$(BIN)/python -m stack demo
+
+demo-rollout: $(READY) ## Publish a good and a worse version under traffic: one is promoted, the other rolled back.
+	@$(BIN)/python -m stack.rollout_demo
 
 train: $(READY) ## Train the digits model and publish it as the next version.
 	@$(BIN)/python -m trainer train
