@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run monitor demo demo-drift train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench swap format protos baseline client lock lock-check clean
+.PHONY: help setup run monitor demo demo-drift demo-rollout train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench swap format protos baseline client lock lock-check clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -32,6 +32,9 @@ demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of
 
 demo-drift: $(READY) ## Clean, inverted and noisy digits: what the gateway says of drift; status 0 if it is right.
 	@$(BIN)/python -m stack demo-drift
+
+demo-rollout: $(READY) ## Publish a good and a worse version under traffic: one is promoted, the other rolled back.
+	@$(BIN)/python -m stack.rollout_demo
 
 train: $(READY) ## Train the digits model and publish it as the next version.
 	@$(BIN)/python -m trainer train

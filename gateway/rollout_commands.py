@@ -15,11 +15,19 @@ from tensorgate.v1 import rollout_service_pb2 as pb
 from tensorgate.v1.rollout_service_pb2_grpc import RolloutServiceStub
 
 DONE, FAILED, USAGE, TAKEN_BACK, TIMED_OUT = 0, 1, 2, 3, 4
-_HELP = """exit status: 0 done, with --wait promoted; 1 the gateway refused or cannot be reached; 2 wrong usage;
+_HELP = """exit status: 0 done, with --wait promoted; 1 the gateway refused or cannot be reached, or there is nothing
+to wait for; 2 wrong usage;
 3 with --wait: rolled back or aborted; 4 with --wait: neither within --timeout"""
 _CALL_TIMEOUT = 30.0
 _POLL = 1.0
 _MODES = {"canary": pb.ROLLOUT_MODE_CANARY, "shadow": pb.ROLLOUT_MODE_SHADOW}
+_STATUSES = {
+    pb.ROLLOUT_STATE_NONE: FAILED,
+    pb.ROLLOUT_STATE_PINNED: FAILED,
+    pb.ROLLOUT_STATE_PROMOTED: DONE,
+    pb.ROLLOUT_STATE_ROLLED_BACK: TAKEN_BACK,
+    pb.ROLLOUT_STATE_ABORTED: TAKEN_BACK,
+}
 # While it is started again, or another takes its place.
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -191,7 +199,7 @@ def _follow(gateway: _Gateway, rollout: pb.Rollout, options: argparse.Namespace)
                 print(_event_line(event), flush=True)
             generation = rollout.generation
         if rollout.state != pb.ROLLOUT_STATE_RUNNING:
-            return {pb.ROLLOUT_STATE_PROMOTED: DONE, pb.ROLLOUT_STATE_NONE: FAILED}.get(rollout.state, TAKEN_BACK)
+            return _STATUSES[rollout.state]
         kinds = "; ".join(_wait_kind(reason) for reason in rollout.verdict.reasons)
         if kinds != said and kinds:
             said = kinds

@@ -16,6 +16,9 @@ class RolloutSettings(Section):
     """Where plans are, a directory or a URL (`file://`, `gs://`, `s3://`) that every replica reads and writes: the
     model store is a good place. `<plans>/<model>/rollout.json` is a model's plan. Default: there are no roll-outs, and
     the highest version answers."""
+    pin: bool = False
+    """Whether a model without a plan gets one that keeps it at the version that answers, so that not even the first new
+    version takes traffic by itself."""
     poll_interval: Annotated[float, Field(gt=0)] = 1.0
     """Seconds between two looks at plans and evidence."""
     false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.05

@@ -25,6 +25,8 @@ MODELS = Path("var/models")
 STATE = Path("var/stack")
 KEYS = STATE / "keys.json"
 LABELS, RECEIPT_KEY = STATE / "feedback.db", STATE / "receipt.key"
+# Newest ones that are served: stable, a candidate, and one that has just been published.
+VERSIONS = 3
 # TensorFlow alone takes seconds to import, more on a busy machine.
 SERVER_TIMEOUT, GATEWAY_TIMEOUT = 120.0, 30.0
 # Longer than it takes to start a model server by hand.
@@ -101,7 +103,7 @@ def ensure_key() -> str:
             return presented
     except Unauthenticated:
         pass
-    text, key = create("local", frozenset({"predict:*", "feedback:*"}))
+    text, key = create("local", frozenset({"predict:*", "feedback:*", "admin"}))
     KeysFile(keys=[key]).save(KEYS)
     return text
 
@@ -126,10 +128,10 @@ def keep_receipt_key() -> None:
     os.environ.setdefault("TENSORGATE_RECEIPT_KEY", RECEIPT_KEY.read_text())
 
 
-def start(ports: argparse.Namespace, children: ExitStack, *flags: str) -> Processes:
+def start(ports: argparse.Namespace, children: ExitStack, *flags: str, models: Path = MODELS) -> Processes:
     """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them.
 
-    `flags` are the gateway's, beside those that it always has.
+    `flags` are the gateway's, beside those that it always has; `models` is the model store.
     """
     print("Starting the model server and the gateway …", flush=True)
     # Known beforehand, so that a process that is started again is found where it was.
@@ -138,13 +140,25 @@ def start(ports: argparse.Namespace, children: ExitStack, *flags: str) -> Proces
     server_command = [
         "serving.embedded",
         f"--port={backend.rpartition(':')[2]}",
-        f"--model_name={MODEL}",
-        f"--model_base_path={(MODELS / MODEL).resolve()}",
+        f"--model_config_file={_model_config(models)}",
     ]
     server = children.enter_context(child("the model server", python + server_command, STATE / "server.log"))
     server.wait_for("serving gRPC on ", SERVER_TIMEOUT)
+    # Plans stand beside the versions that they are about.
+    flags = (f"--rollout.plans={models}", *flags)
     gateway = start_gateway(children, backend, address, http, ports.transport, *flags)
     return Processes(server, backend, gateway, address, http)
+
+
+def _model_config(models: Path) -> Path:
+    """The model server's configuration: a roll-out needs more versions than the newest."""
+    config = STATE / "models.config"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{(models / MODEL).resolve()}" '
+        f'model_platform: "tensorflow" model_version_policy {{ latest {{ num_versions: {VERSIONS} }} }} }} }}\n'
+    )
+    return config
 
 
 def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str, *flags: str) -> Child:

@@ -27,6 +27,7 @@ class State(enum.StrEnum):
     PROMOTED = "PROMOTED"
     ROLLED_BACK = "ROLLED_BACK"
     ABORTED = "ABORTED"
+    PINNED = "PINNED"
 
 
 class Mode(enum.StrEnum):
@@ -193,6 +194,19 @@ class Plan(_Document):
     def _changed(self, change: Change, **fields: object) -> "Plan":
         common = {"generation": self.generation + 1, "changed": change, "step_started": change.at}
         return Plan.model_validate(dict(self) | common | fields)
+
+
+def pinned(model: str, stable: int, change: Change) -> Plan:
+    """The plan of a model that had none: it stays at a version until a roll-out."""
+    return Plan(
+        model=model,
+        state=State.PINNED,
+        mode=Mode.CANARY,
+        versions=(Share(version=stable, role="stable", share=WHOLE),),
+        step_started=change.at,
+        started=change,
+        changed=change,
+    )
 
 
 def divided(stable: int, candidate: int, share: float) -> tuple[Share, Share]:

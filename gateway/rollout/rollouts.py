@@ -13,7 +13,7 @@ from gateway.errors import Conflict, InvalidInput, PreconditionFailed
 from gateway.observations import Observation
 from gateway.rollout.evidence import Labels, LabelSource, Source
 from gateway.rollout.metrics import RolloutMetrics
-from gateway.rollout.plan import Change, Mode, Plan, PlanError, Rules, State, started
+from gateway.rollout.plan import Change, Mode, Plan, PlanError, Rules, State, pinned, started
 from gateway.rollout.store import Action, Event, PlanStore
 from gateway.rollout.trial import Trial
 from gateway.rollout.verdict import Decision, Evidence, Verdict
@@ -102,6 +102,7 @@ class Rollouts:
         try:
             async with self._lock(name):
                 await self._refresh(name)
+                await self._pin(name)
                 await self._judge(name)
         except Conflict as error:
             # Another replica has done the same, or somebody something else: seen at the next look.
@@ -259,6 +260,7 @@ class Rollouts:
         else:
             followed.evidence.begin_step()
         followed.plan = followed.trial.plan = plan
+        followed.verdict = None
         if plan.state is not State.RUNNING:
             followed.trial.close()
         model.split = plan.split(followed.trial)
@@ -273,6 +275,15 @@ class Rollouts:
         self._metrics.forget(name)
         if name in self._catalog.models:
             self._catalog.models[name].split = None
+
+    async def _pin(self, name: str) -> None:
+        """Gives a model its first plan, if it is to have one."""
+        model = self._catalog.models.get(name)
+        if not self._settings.pin or name in self._followed or self._problems.get(name) or model is None:
+            return
+        if model.default is not None:
+            change = Change(by=GATEWAY, reason="there was no plan")
+            await self._write(Event(action=Action.PIN, before=None, after=pinned(name, model.default.version, change)))
 
     async def _judge(self, name: str) -> None:
         followed = self._followed.get(name)

@@ -25,6 +25,7 @@ _PLAN, _HISTORY = "rollout.json", ".rollout"
 class Action(enum.StrEnum):
     """What was done to a plan."""
 
+    PIN = "pin"
     START = "start"
     ADVANCE = "advance"
     PROMOTE = "promote"

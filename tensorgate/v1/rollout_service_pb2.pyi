@@ -39,6 +39,8 @@ class _RolloutStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RolloutS
     """The evidence took the candidate back."""
     ROLLOUT_STATE_ABORTED: _RolloutState.ValueType  # 5
     """Somebody took the candidate back."""
+    ROLLOUT_STATE_PINNED: _RolloutState.ValueType  # 6
+    """There was no plan, and the gateway keeps the version that answered then (`rollout.pin`)."""
 
 class RolloutState(_RolloutState, metaclass=_RolloutStateEnumTypeWrapper):
     """Whether a roll-out is under way, and how the last one ended."""
@@ -55,6 +57,8 @@ ROLLOUT_STATE_ROLLED_BACK: RolloutState.ValueType  # 4
 """The evidence took the candidate back."""
 ROLLOUT_STATE_ABORTED: RolloutState.ValueType  # 5
 """Somebody took the candidate back."""
+ROLLOUT_STATE_PINNED: RolloutState.ValueType  # 6
+"""There was no plan, and the gateway keeps the version that answered then (`rollout.pin`)."""
 Global___RolloutState: _TypeAlias = RolloutState  # noqa: Y015
 
 class _RolloutMode:
@@ -846,7 +850,7 @@ class RolloutEvent(_message.Message):
     model: _builtins.str
     """The model's name."""
     action: _builtins.str
-    """What was done: "start", "advance", "promote", "roll_back" or "abort"."""
+    """What was done: "pin", "start", "advance", "promote", "roll_back" or "abort"."""
     generation: _builtins.int
     """The plan's generation after it."""
     before: _builtins.str
