@@ -11,7 +11,7 @@ import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from gateway import configuration, logs
+from gateway import configuration, garbage, logs
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.catalog import Catalog
@@ -128,7 +128,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     # Outermost first. A call that is refused has an id, a log line and a count all the same.
     interceptors: list[Interceptor] = [
         RequestId(),
-        AccessLog(),
+        AccessLog(settings.log.calls_per_second),
         CallMetrics(metrics),
         guards.authentication,
         guards.call_limits,
@@ -169,12 +169,13 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     server.on_reload_signal(reloader.ask)
     background = [
         watching,
-        loop.create_task(_publish_health(health_servicer)),
+        loop.create_task(_publish(health_servicer, metrics)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
     ]
     ops_task = loop.create_task(ops.run_until_stopped())
     await server.start()
+    garbage.settle()
     log.info(
         "serving",
         grpc=_with_port(settings.listen, port),
@@ -211,10 +212,11 @@ def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates |
     return server.bind(address, tls.grpc_credentials() if tls else None)
 
 
-async def _publish_health(servicer: Health) -> None:
+async def _publish(health_servicer: Health, metrics: Metrics) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
-        await servicer.publish()
+        await health_servicer.publish()
+        metrics.tallies.flush()
 
 
 def _receipt_key(settings: Settings) -> bytes:

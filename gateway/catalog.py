@@ -71,8 +71,12 @@ class Model:
     @property
     def default(self) -> Servable | None:
         """The highest version that can be routed to."""
-        ready = [version.servable for version in self.versions.values() if version.servable]
-        return max(ready, key=lambda servable: servable.version, default=None)
+        best: Servable | None = None
+        for version in self.versions.values():
+            servable = version.servable
+            if servable is not None and (best is None or servable.version > best.version):
+                best = servable
+        return best
 
 
 class Catalog:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,8 +40,7 @@ class Query:
     top_k: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The answer to one instance, with its receipt."""
 
     receipt: str
@@ -161,12 +161,7 @@ class Predictor:
         signature = signature_of(servable, query.signature)
         started = time.perf_counter()
         rows = await self._rows(servable, signature, query.instances)
-        self._metrics.stage_seconds.labels(servable.model, "preprocess").observe(time.perf_counter() - started)
-        # Rows of one shape travel together; where the model leaves sizes open there may be several.
-        shapes: dict[object, list[int]] = {}
-        for place, row in enumerate(rows):
-            if not isinstance(row, GatewayError):
-                shapes.setdefault(tuple((name, array.shape) for name, array in sorted(row.items())), []).append(place)
+        self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
         predictions: list[Prediction | GatewayError | None] = [
             row if isinstance(row, GatewayError) else None for row in rows
         ]
@@ -189,17 +184,23 @@ class Predictor:
                 for place, value in zip(places, answers, strict=True):
                     predictions[place] = Prediction(self._receipt(servable, value), value)
 
-        await asyncio.gather(*(answer(places) for places in shapes.values()))
+        groups = _by_shape(rows)
+        if len(groups) == 1:
+            await answer(groups[0])
+        else:
+            await asyncio.gather(*map(answer, groups))
         return [prediction for prediction in predictions if prediction is not None]
 
     async def _rows(
         self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
     ) -> list[Row | GatewayError]:
         """Each instance's row, or what is wrong with it."""
-        loop = asyncio.get_running_loop()
         convert = functools.partial(_row_or_error, servable=servable, signature=signature)
         # One hand-over for all that is heavy, split over the threads.
         heavy = [place for place, instance in enumerate(instances) if _is_heavy(instance)]
+        if not heavy:
+            return [convert(instance) for instance in instances]
+        loop = asyncio.get_running_loop()
         pending = {place: loop.run_in_executor(self._executor, convert, instances[place]) for place in heavy}
         return [
             await pending[place] if place in pending else convert(instance) for place, instance in enumerate(instances)
@@ -235,5 +236,17 @@ def _row_or_error(instance: Instance | GatewayError, servable: Servable, signatu
         return error
 
 
+def _by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:
+    """The places of rows of one shape, which travel together; where sizes are open there may be several."""
+    shapes: dict[object, list[int]] = {}
+    for place, row in enumerate(rows):
+        if not isinstance(row, GatewayError):
+            key = frozenset([(name, array.shape) for name, array in row.items()])
+            shapes.setdefault(key, []).append(place)
+    return list(shapes.values())
+
+
 def _stack(rows: Sequence[Row]) -> dict[str, Array]:
+    if len(rows) == 1:
+        return {name: array[np.newaxis] for name, array in rows[0].items()}
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

@@ -8,11 +8,12 @@ Layout, before base64url without padding: format and key number (1 byte each), B
 import base64
 import hashlib
 import hmac
-import os
 import struct
 import time
 from dataclasses import dataclass
 from functools import cache
+
+from gateway.randomness import Randomness
 
 _FORMAT = 1
 _BODY = struct.Struct(">BB8sqBc8sf6s4s")
@@ -52,6 +53,7 @@ class Receipts:
     def __init__(self, key: bytes) -> None:
         if not _MIN_KEY_BYTES <= len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
             raise ValueError(f"a receipt key has {_MIN_KEY_BYTES} to {hashlib.blake2b.MAX_KEY_SIZE} bytes")
+        self._random = Randomness(4)
         self._keyed = hashlib.blake2b(key=key, digest_size=_TAG_BYTES)
 
     def issue(
@@ -73,7 +75,16 @@ class Receipts:
             kind, answer = b"n", bytes(8)
         milliseconds = int(time.time() * 1e3).to_bytes(6, "big")
         body = _BODY.pack(
-            _FORMAT, _KEY_NUMBER, model, version, variant, kind, answer, confidence, milliseconds, os.urandom(4)
+            _FORMAT,
+            _KEY_NUMBER,
+            model,
+            version,
+            variant,
+            kind,
+            answer,
+            confidence,
+            milliseconds,
+            self._random.draw(),
         )
         return _encode(body + self._tag(body))
 
