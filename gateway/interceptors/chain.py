@@ -28,6 +28,9 @@ Request = TypeVar("Request")
 class Chain(grpc.aio.ServerInterceptor):
     """The interceptors around every unary or bidirectional method, but for services that need none (health)."""
 
+    by_method = True
+    """A handler goes by its method alone: who asks once need not ask again."""
+
     def __init__(
         self, interceptors: Sequence[Interceptor], *, max_request_bytes: int, exempt: Sequence[str] = ()
     ) -> None:

@@ -64,7 +64,8 @@ class Requests:
 
     def _ask(self) -> None:
         if self._pending is None and self._error is None:
-            self._pending = asyncio.ensure_future(self._receive())
+            receiving = self._receive()
+            self._pending = receiving if asyncio.isfuture(receiving) else asyncio.ensure_future(receiving)
             self._pending.add_done_callback(self._received)
 
     def _received(self, future: asyncio.Future[MutableMapping[str, Any]]) -> None:
