@@ -169,6 +169,8 @@ class Batcher:
             await self._answer(items)
         finally:
             self._flights.discard(flight)
+            # They know each other: apart, they go at once and not when cycles are looked for.
+            flight.items = []
             self._dispatch()
 
     async def _answer(self, items: list[_Item]) -> None:

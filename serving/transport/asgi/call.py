@@ -141,6 +141,10 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._requests is not None:
+            # They know each other: apart, they go at once and not when cycles are looked for.
+            self._requests.close()
+            self._requests = None
         for callback in self._callbacks:
             callback(self)
 

@@ -62,6 +62,10 @@ class Requests:
         if not self._frames.ready:
             self._ask()
 
+    def close(self) -> None:
+        """Nobody reads any more, or wants to know of the client."""
+        self._on_gone = _nothing
+
     def _ask(self) -> None:
         if self._pending is None and self._error is None:
             receiving = self._receive()
@@ -92,3 +96,7 @@ class Requests:
     def _gone(self) -> None:
         self._error = ClientGoneError("the client has gone")
         self._on_gone()
+
+
+def _nothing() -> None:
+    pass
