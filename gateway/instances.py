@@ -1,6 +1,6 @@
 """What a caller sends for one prediction, and how it becomes a row of the model's input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gateway.backend import Array, Signature, TensorSpec, type_name
 from gateway.catalog import Servable
-from gateway.errors import InvalidInput, Unsupported
+from gateway.errors import GatewayError, InvalidInput, Unsupported
 from serving.preprocessing import InputError
 
 Row = Mapping[str, Array]
@@ -41,26 +41,30 @@ class Tensors:
 Instance = Image | Pixels | Tensors
 
 
-def to_row(instance: Instance, servable: Servable, signature: Signature) -> Row:
+def to_row(instance: Tensors, servable: Servable, signature: Signature) -> Row:
     """The arrays that `signature` takes for one instance, without the batch dimension.
 
     InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
     """
-    if isinstance(instance, Tensors):
-        return _checked(instance, servable, signature)
+    return _checked(instance, servable, signature)
+
+
+def check_takes_images(servable: Servable, signature: Signature) -> None:
+    """InvalidInput unless the signature is the one that a contract makes images fit for."""
     if servable.contract is None or servable.pipeline is None or signature.name != servable.contract.signature:
         raise InvalidInput(
             f"the signature {signature.name!r} of this model takes tensors, not images: {_expected(signature)}",
             reason="IMAGES_NOT_ACCEPTED",
         )
-    try:
-        if isinstance(instance, Image):
-            array: Array = servable.pipeline(instance.encoded)
-        else:
-            array = servable.pipeline.from_pixels(instance.array)
-    except InputError as error:
-        raise InvalidInput(str(error), reason=error.reason) from error
-    return {servable.contract.input.name: array}
+
+
+def image_rows(images: Sequence[Image | Pixels], servable: Servable) -> list[Row | GatewayError]:
+    """The row of each image, or what is wrong with it; `check_takes_images` comes before."""
+    assert servable.contract is not None
+    assert servable.pipeline is not None
+    name = servable.contract.input.name
+    made = servable.pipeline.many([image.encoded if isinstance(image, Image) else image.array for image in images])
+    return [InvalidInput(str(one), reason=one.reason) if isinstance(one, InputError) else {name: one} for one in made]
 
 
 def images_of(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> list[Instance]:

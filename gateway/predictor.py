@@ -1,7 +1,6 @@
 """The use case: instances or batches in, answers with receipts or tensors out. Knows no transport."""
 
 import asyncio
-import functools
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -15,15 +14,13 @@ from gateway.answers import Answer, Classification, Regression, to_answers
 from gateway.backend import Array, Signature, Tensors
 from gateway.catalog import Catalog, Servable
 from gateway.errors import GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
-from gateway.instances import Image, Instance, Pixels, Row, check_batch, images_of, to_row
+from gateway.instances import Instance, Row, check_batch, images_of
 from gateway.metrics import Metrics
 from gateway.observations import Observation, Observer, Variant
+from gateway.preprocessor import Preprocessor
 from gateway.receipts import Receipts
 from gateway.router import ask, signature_of
 from gateway.upstream import Upstream
-
-# An image of at most this many bytes is decoded on the spot: handing it to a thread would cost more.
-INLINE_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class Predictor:
         self._upstream = upstream
         self._receipts = receipts_
         self._metrics = metrics
-        self._executor = executor
+        self._preprocessor = Preprocessor(executor)
         self._max_instances = max_instances
         self._observers = observers
 
@@ -137,7 +134,7 @@ class Predictor:
         images = images_of(inputs, servable, signature)
         if images:
             self._check_count(len(images), "inputs")
-            rows = await self._rows(servable, signature, images)
+            rows = await self._preprocessor.rows(servable, signature, images)
             for place, row in enumerate(rows):
                 if isinstance(row, GatewayError):
                     row.field = f"inputs[0].contents[{place}]"
@@ -160,7 +157,7 @@ class Predictor:
     async def _predict(self, servable: Servable, query: Query, deadline: float) -> list[Prediction | GatewayError]:
         signature = signature_of(servable, query.signature)
         started = time.perf_counter()
-        rows = await self._rows(servable, signature, query.instances)
+        rows = await self._preprocessor.rows(servable, signature, query.instances)
         self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
         predictions: list[Prediction | GatewayError | None] = [
             row if isinstance(row, GatewayError) else None for row in rows
@@ -191,21 +188,6 @@ class Predictor:
             await asyncio.gather(*map(answer, groups))
         return [prediction for prediction in predictions if prediction is not None]
 
-    async def _rows(
-        self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
-    ) -> list[Row | GatewayError]:
-        """Each instance's row, or what is wrong with it."""
-        convert = functools.partial(_row_or_error, servable=servable, signature=signature)
-        # One hand-over for all that is heavy, split over the threads.
-        heavy = [place for place, instance in enumerate(instances) if _is_heavy(instance)]
-        if not heavy:
-            return [convert(instance) for instance in instances]
-        loop = asyncio.get_running_loop()
-        pending = {place: loop.run_in_executor(self._executor, convert, instances[place]) for place in heavy}
-        return [
-            await pending[place] if place in pending else convert(instance) for place, instance in enumerate(instances)
-        ]
-
     def _observe(self, servable: Servable, inputs: Tensors, answers: Sequence[Answer]) -> None:
         if self._observers and answers:
             observation = Observation(servable, Variant.STABLE, inputs, answers)
@@ -219,21 +201,6 @@ class Predictor:
             return self._receipts.issue(model, servable.version, class_index=best.class_index, confidence=best.score)
         value = answer.value if isinstance(answer, Regression) else None
         return self._receipts.issue(model, servable.version, value=value)
-
-
-def _is_heavy(instance: Instance | GatewayError) -> bool:
-    if isinstance(instance, Image):
-        return len(instance.encoded) > INLINE_BYTES
-    return isinstance(instance, Pixels) and instance.array.size > INLINE_BYTES
-
-
-def _row_or_error(instance: Instance | GatewayError, servable: Servable, signature: Signature) -> Row | GatewayError:
-    if isinstance(instance, GatewayError):
-        return instance
-    try:
-        return to_row(instance, servable, signature)
-    except GatewayError as error:
-        return error
 
 
 def _by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from serving.preprocessing import decode, ink, pixels, tensor
 from serving.preprocessing.errors import InputError, StepError
+from serving.preprocessing.many import Images, Made, over_many
 from serving.validation import problems
 
 # A step takes what the one before it made; its keyword arguments are the parameters that a contract may set.
@@ -52,23 +53,44 @@ class Pipeline:
         named = list(steps)
         self.names = tuple(name for name, _ in named)
         self.accepts_images = self.names[:1] == (DECODE,)
-        self._steps = [step for _, step in named]
+        self._steps = [over_many(step) for _, step in named]
 
     def __call__(self, encoded: bytes) -> NDArray[Any]:
         """The tensor made of an encoded image; InputError if it is not one."""
-        return self._run(encoded, self._steps)
+        return _only(self.many([encoded]))
 
     def from_pixels(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """The tensor made of pixels (height, width, channels) as `decode` would have made them."""
-        return self._run(image, self._steps[1:])
+        return _only(self.many([image]))
 
-    def _run(self, value: Any, steps: list[Callable[..., NDArray[Any]]]) -> NDArray[Any]:
+    def many(self, images: Sequence[bytes | NDArray[np.uint8]]) -> list[NDArray[Any] | InputError]:
+        """What becomes of each image, encoded or pixels: a tensor, or an error. Costs less than one after the other."""
         if not self.accepts_images:
-            raise InputError("IMAGES_NOT_ACCEPTED", "the model takes tensors, not images")
+            return [InputError("IMAGES_NOT_ACCEPTED", "the model takes tensors, not images")] * len(images)
+        decode, *steps = self._steps
+        made: Made = [decode([image])[0] if isinstance(image, bytes) else image for image in images]
+        outcome: dict[int, NDArray[Any] | InputError] = {}
+        places: Sequence[int] = range(len(images))
         for step in steps:
-            value = step(value)
-        result: NDArray[Any] = value
-        return result
+            places, good = _set_apart(places, made, outcome)
+            made = step(good) if len(good) else ()
+        outcome |= zip(places, made, strict=True)
+        return [outcome[place] for place in range(len(images))]
+
+
+def _set_apart(
+    places: Sequence[int], made: Made, failed: dict[int, NDArray[Any] | InputError]
+) -> tuple[Sequence[int], Images]:
+    """Puts what has failed aside, and gives what is left with its places."""
+    if isinstance(made, np.ndarray):
+        return places, made
+    good: list[tuple[int, NDArray[Any]]] = []
+    for place, one in zip(places, made, strict=True):
+        if isinstance(one, InputError):
+            failed[place] = one
+        else:
+            good.append((place, one))
+    return [place for place, _ in good], [one for _, one in good]
 
 
 def build(steps: Iterable[Step]) -> Pipeline:
@@ -84,6 +106,13 @@ def build(steps: Iterable[Step]) -> Pipeline:
         except ValidationError as error:
             raise StepError(f"step {place} ({step.name}): {problems(error)}") from error
     return Pipeline(bound)
+
+
+def _only(made: Sequence[NDArray[Any] | InputError]) -> NDArray[Any]:
+    (one,) = made
+    if isinstance(one, InputError):
+        raise one
+    return one
 
 
 def parameters(step: Step) -> dict[str, Any]:
