@@ -76,6 +76,11 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_deadline = math.inf
 
+    @property
+    def busy(self) -> bool:
+        """Whether another row would have to wait."""
+        return len(self._flights) >= self._max_in_flight
+
     async def submit(self, inputs: Tensors, deadline: float) -> Tensors:
         """The outputs for `inputs`, arrays whose first dimension is the same number of rows, as one answer.
 

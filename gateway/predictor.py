@@ -94,7 +94,7 @@ class Predictor:
         self._upstream = upstream
         self._receipts = receipts_
         self._metrics = metrics
-        self._preprocessor = Preprocessor(executor)
+        self._preprocessor = Preprocessor(executor, upstream.busy)
         self._max_instances = max_instances
         self._observers = observers
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 from gateway.backend import Signature
@@ -17,14 +17,21 @@ Rows = list[Row | GatewayError]
 INLINE_BYTES = 2048
 # Images after which others get a turn; what more at once would save is little.
 _AT_ONCE = 32
+# Seconds that small images wait for others while their rows would wait for the model server anyhow.
+_GATHERING = 0.002
 
 
 class Preprocessor:
-    """Makes rows of instances. Small images of requests that came in one turn of the event loop are made together."""
+    """Makes rows of instances. Small images that come in one turn of the event loop are made together, and those that
+    come within a moment where the model server is `busy` with others.
+    """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, busy: Callable[[Servable, Signature], bool]) -> None:
         self._executor = executor
+        self._busy = busy
         self._waiting: deque[tuple[Servable, Sequence[Picture], asyncio.Future[Rows]]] = deque()
+        self._count = 0
+        self._next: asyncio.Handle | None = None
 
     async def rows(
         self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
@@ -52,19 +59,26 @@ class Preprocessor:
                 row = error
             rows.append(row)
         if small:
-            for place, row in zip(small, await self._together(servable, list(small.values())), strict=True):
+            for place, row in zip(small, await self._together(servable, signature, list(small.values())), strict=True):
                 rows[place] = row
         for place, pending in large.items():
             (rows[place],) = await pending
         return [row for row in rows if row is not None]
 
-    def _together(self, servable: Servable, images: Sequence[Picture]) -> "asyncio.Future[Rows]":
+    def _together(self, servable: Servable, signature: Signature, images: Sequence[Picture]) -> "asyncio.Future[Rows]":
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Rows] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._make)
         self._waiting.append((servable, images, done))
+        self._count += len(images)
+        if self._next is None:
+            self._next = loop.call_later(_GATHERING, self._make) if self._busy(servable, signature) else self._soon()
+        elif self._count >= _AT_ONCE and isinstance(self._next, asyncio.TimerHandle):
+            self._next.cancel()
+            self._next = self._soon()
         return done
+
+    def _soon(self) -> asyncio.Handle:
+        return asyncio.get_running_loop().call_soon(self._make)
 
     def _make(self) -> None:
         """Makes the rows of those who came first and want the same version."""
@@ -74,8 +88,8 @@ class Preprocessor:
             _, images, done = self._waiting.popleft()
             asked.append((len(images), done))
             together += images
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._make)
+        self._count -= len(together)
+        self._next = self._soon() if self._waiting else None
         try:
             rows = image_rows(together, servable)
         except Exception as error:

@@ -44,7 +44,7 @@ async def test_together(executor: ThreadPoolExecutor, servable: Servable, monkey
         return original(images, servable)
 
     monkeypatch.setattr(preprocessor, "image_rows", noted)
-    rows = Preprocessor(executor)
+    rows = Preprocessor(executor, lambda *_: False)
     requests = [[IMAGES[0]], [Image(b"none"), IMAGES[1]], [IMAGES[2]], [IMAGES[3]]]
     tasks = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, request)) for request in requests]
     await asyncio.sleep(0)
@@ -62,7 +62,7 @@ async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
     """Tensors, small and large images, and errors of one request keep their places."""
     tensor = np.full((28, 28), 0.5, np.float32)
     large = digits.band(2)
-    rows = await Preprocessor(executor).rows(
+    rows = await Preprocessor(executor, lambda *_: False).rows(
         servable,
         SIGNATURE,
         [Pixels(large[:, :, np.newaxis]), Tensors({None: tensor}), InvalidInput("bad"), IMAGES[1]],
@@ -75,9 +75,21 @@ async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
 
 async def test_a_step_that_fails(executor: ThreadPoolExecutor, servable: Servable, monkeypatch: Any) -> None:
     """What no step should raise reaches who asked, and the next request is served."""
-    rows = Preprocessor(executor)
+    rows = Preprocessor(executor, lambda *_: False)
     with monkeypatch.context() as patch:
         patch.setattr(preprocessor, "image_rows", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await rows.rows(servable, SIGNATURE, [IMAGES[0]])
     assert len(await rows.rows(servable, SIGNATURE, [IMAGES[0]])) == 1
+
+
+async def test_while_the_model_is_busy(executor: ThreadPoolExecutor, servable: Servable) -> None:
+    """Images that would wait anyhow wait for others, but no longer than a moment, and no more than go at once."""
+    rows = Preprocessor(executor, lambda *_: True)
+    one = asyncio.ensure_future(rows.rows(servable, SIGNATURE, [IMAGES[0]]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not one.done()
+    assert len(await asyncio.wait_for(one, 5)) == 1
+    many = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, IMAGES * 4)) for _ in range(3)]
+    assert [len(made) for made in await asyncio.wait_for(asyncio.gather(*many), 5)] == [16, 16, 16]
