@@ -109,7 +109,9 @@ class Batcher:
         try:
             return await item.answer
         except asyncio.CancelledError:
-            self._leave(item)
+            # Unless it was answered, or its time was over, before its task heard of it.
+            if item.answer.cancelled():
+                self._leave(item)
             raise
 
     def _set_timer(self, deadline: float) -> None:

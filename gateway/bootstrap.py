@@ -60,14 +60,16 @@ FILES = tuple(
 )
 
 
-async def run(settings: Settings, load: Callable[[], Settings]) -> int:
+async def run(
+    settings: Settings, load: Callable[[], Settings], backend_type: type[TensorFlowServing] = TensorFlowServing
+) -> int:
     """Sets the log up and serves; returns the exit status, 1 after a line on stderr if the gateway cannot start.
 
-    `load` reads the settings again.
+    `load` reads the settings again; predictions are a `backend_type`'s to make.
     """
     logs.configure(settings.log)
     try:
-        await serve(settings, load)
+        await serve(settings, load, backend_type)
     except (AddressTakenError, CertificateError, KeysFileError) as error:
         return _cannot(error)
     return 0
@@ -90,7 +92,7 @@ def _cannot(error: Exception) -> int:
     return 1
 
 
-async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+async def serve(settings: Settings, load: Callable[[], Settings], backend_type: type[TensorFlowServing]) -> None:
     """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
 
     AddressTakenError, KeysFileError or CertificateError if it cannot start.
@@ -98,7 +100,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     stopping = asyncio.Event()
     metrics = Metrics()
     guards = Guards(settings, metrics)
-    backend = TensorFlowServing(settings.backend, metrics)
+    backend = backend_type(settings.backend, metrics)
     catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
     cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None

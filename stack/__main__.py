@@ -127,10 +127,12 @@ def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
     return Processes(server, backend, gateway, address, http)
 
 
-def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str) -> Child:
+def start_gateway(
+    children: ExitStack, backend: str, address: str, http: str, transport: str, *, module: str = "gateway"
+) -> Child:
     """Starts a gateway in front of the model server at `backend`, and returns when it is ready."""
     command = [
-        *(sys.executable, "-m", "gateway"),
+        *(sys.executable, "-m", module),
         f"--models={MODEL}",
         f"--transport={transport}",
         f"--listen={address}",
@@ -139,7 +141,7 @@ def start_gateway(children: ExitStack, backend: str, address: str, http: str, tr
         f"--auth.keys-file={KEYS}",
         "--drain.delay=0",
     ]
-    gateway = children.enter_context(child("the gateway", command, STATE / f"gateway-{transport}.log"))
+    gateway = children.enter_context(child("the gateway", command, STATE / f"{module}-{transport}.log"))
     gateway.wait_for('"event": "serving"', GATEWAY_TIMEOUT)
     return gateway
 
