@@ -148,24 +148,25 @@ def center_of_mass(images: Images, *, height: Side, width: Side) -> Planes:
     corner = np.zeros((len(cut), height, width), np.uint8)
     for canvas, image in zip(corner, cut, strict=True):
         canvas[: image.shape[0], : image.shape[1]] = image
-    sizes = np.array([image.shape for image in cut])
     # What each row and each column weighs; beyond the image nothing.
     weights = corner.sum(axis=2, dtype=np.int64), corner.sum(axis=1, dtype=np.int64)
-    total = weights[0].sum(axis=1)
-    starts = []
-    for side, size, weight in zip((height, width), sizes.T, weights, strict=True):
-        middle = np.where(total > 0, weight @ np.arange(side) / np.maximum(total, 1), (size - 1) / 2)
-        starts.append(np.clip(np.rint(side / 2 - middle), 0, side - size).astype(int).tolist())
-    centered = np.zeros_like(corner)
-    for canvas, image, top, left in zip(centered, cut, *starts, strict=True):
-        canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
+    totals = weights[0].sum(axis=1).tolist()
+    moments = [(weight @ np.arange(weight.shape[1])).tolist() for weight in weights]
+    centered = np.zeros((len(cut), height, width), np.uint8)
+    for canvas, image, total, down, across in zip(centered, cut, totals, *moments, strict=True):
+        rows, columns = image.shape
+        row, column = (down / total, across / total) if total else ((rows - 1) / 2, (columns - 1) / 2)
+        top = min(max(round(height / 2 - row), 0), height - rows)
+        left = min(max(round(width / 2 - column), 0), width - columns)
+        canvas[top : top + rows, left : left + columns] = image
     return centered
 
 
-def _numbered(images: Planes) -> NDArray[np.int64]:
+def _numbered(levels: NDArray[Any]) -> NDArray[Any]:
     """Each pixel's place among the 256 levels of all images, one after the other: (n, pixels)."""
-    count = len(images)
-    return images.reshape(count, -1) + 256 * np.arange(count)[:, np.newaxis]
+    count = len(levels)
+    flat = levels.reshape(count, -1)
+    return flat if count == 1 else flat + 256 * np.arange(count)[:, np.newaxis]
 
 
 def _counts(images: Planes) -> NDArray[np.int64]:
@@ -175,8 +176,7 @@ def _counts(images: Planes) -> NDArray[np.int64]:
 
 def _binned(levels: NDArray[np.int64], weights: NDArray[Any]) -> NDArray[Any]:
     """The sums of the weights at each level: (n, 256)."""
-    places = levels + 256 * np.arange(len(levels))[:, np.newaxis]
-    return np.bincount(places.ravel(), weights.ravel(), minlength=places.size).reshape(-1, 256)
+    return np.bincount(_numbered(levels).ravel(), weights.ravel(), minlength=levels.size).reshape(-1, 256)
 
 
 def _quantiles(counts: NDArray[Any], *shares: float) -> list[NDArray[np.int64]]:
