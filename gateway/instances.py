@@ -41,14 +41,6 @@ class Tensors:
 Instance = Image | Pixels | Tensors
 
 
-def to_row(instance: Tensors, servable: Servable, signature: Signature) -> Row:
-    """The arrays that `signature` takes for one instance, without the batch dimension.
-
-    InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
-    """
-    return _checked(instance, servable, signature)
-
-
 def check_takes_images(servable: Servable, signature: Signature) -> None:
     """InvalidInput unless the signature is the one that a contract makes images fit for."""
     if servable.contract is None or servable.pipeline is None or signature.name != servable.contract.signature:
@@ -111,7 +103,11 @@ def check_batch(inputs: Mapping[str, Array], servable: Servable, signature: Sign
     return rows.pop() if rows else 1
 
 
-def _checked(instance: Tensors, servable: Servable, signature: Signature) -> Row:
+def to_row(instance: Tensors, servable: Servable, signature: Signature) -> Row:
+    """The arrays that `signature` takes for one instance, without the batch dimension.
+
+    InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
+    """
     values: dict[str, Array] = {}
     for name, array in instance.values.items():
         if name is None:
@@ -143,7 +139,7 @@ def _check_tensor(array: Array, spec: TensorSpec) -> None:
     _check_type(array, spec)
     if spec.shape is not None:
         wanted = spec.shape[1:]
-        hint = " (an instance has no batch dimension)" if array.ndim and array.shape[1:] == wanted else ""
+        hint = " (an instance has no batch dimension)" if array.shape[1:] == wanted else ""
         _check_shape(spec.name, array.shape, wanted, hint)
 
 

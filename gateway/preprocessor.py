@@ -32,6 +32,7 @@ class Preprocessor:
         self._waiting: deque[tuple[Servable, Sequence[Picture], asyncio.Future[Rows]]] = deque()
         self._count = 0
         self._next: asyncio.Handle | None = None
+        self._gathering = False
 
     async def rows(
         self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
@@ -71,14 +72,12 @@ class Preprocessor:
         self._waiting.append((servable, images, done))
         self._count += len(images)
         if self._next is None:
-            self._next = loop.call_later(_GATHERING, self._make) if self._busy(servable, signature) else self._soon()
-        elif self._count >= _AT_ONCE and isinstance(self._next, asyncio.TimerHandle):
+            self._gathering = self._busy(servable, signature)
+            self._next = loop.call_later(_GATHERING, self._make) if self._gathering else loop.call_soon(self._make)
+        elif self._gathering and self._count >= _AT_ONCE:
             self._next.cancel()
-            self._next = self._soon()
+            self._gathering, self._next = False, loop.call_soon(self._make)
         return done
-
-    def _soon(self) -> asyncio.Handle:
-        return asyncio.get_running_loop().call_soon(self._make)
 
     def _make(self) -> None:
         """Makes the rows of those who came first and want the same version."""
@@ -89,7 +88,8 @@ class Preprocessor:
             asked.append((len(images), done))
             together += images
         self._count -= len(together)
-        self._next = self._soon() if self._waiting else None
+        self._gathering = False
+        self._next = asyncio.get_running_loop().call_soon(self._make) if self._waiting else None
         try:
             rows = image_rows(together, servable)
         except Exception as error:
