@@ -5,6 +5,7 @@ and leave as one when a call returns: nothing waits at low load, and under load 
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gateway.backend import Array, Tensors
+from gateway.batch import Batch, Part
 from gateway.errors import BackendFailed, BackendRejected, DeadlineExceeded, Overloaded
 
 RETRY_AFTER = 0.1
@@ -45,6 +47,7 @@ class _Item:
 class _Flight:
     """One upstream call and how many requests still want its answer."""
 
+    items: list[_Item]
     waiting: int
     task: "asyncio.Task[None] | None" = None
 
@@ -70,6 +73,14 @@ class Batcher:
         self._queued_rows = 0
         self._flights: set[_Flight] = set()
         self._scheduled = False
+        # One timer for all: one for each request would cost as much as the rest of its way through here.
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_deadline = math.inf
+
+    @property
+    def busy(self) -> bool:
+        """Whether another row would have to wait."""
+        return len(self._flights) >= self._max_in_flight
 
     async def submit(self, inputs: Tensors, deadline: float, mark: Any = None) -> Tensors:
         """The outputs for `inputs`, arrays whose first dimension is the same number of rows, as one answer.
@@ -86,25 +97,45 @@ class Batcher:
                 retry_after=RETRY_AFTER,
             )
         kind = tuple((name, array.dtype, array.shape[1:]) for name, array in inputs.items())
-        item = _Item(inputs, rows, kind, deadline, asyncio.get_running_loop().create_future(), mark)
+        loop = asyncio.get_running_loop()
+        item = _Item(inputs, rows, kind, deadline, loop.create_future(), mark)
         self._queue.append(item)
         self._queued_rows += rows
         if not self._scheduled and len(self._flights) < self._max_in_flight:
             # After the other requests that arrived in the same turn of the event loop.
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
+            loop.call_soon(self._dispatch)
+        if deadline < self._timer_deadline:
+            self._set_timer(deadline)
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await item.answer
-        except TimeoutError:
-            raise DeadlineExceeded("the deadline passed before the model answered") from None
-        finally:
-            if not item.answer.done() or item.answer.cancelled():
+            return await item.answer
+        except asyncio.CancelledError:
+            # Unless it was answered, or its time was over, before its task heard of it.
+            if item.answer.cancelled():
                 self._leave(item)
+            raise
+
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_deadline = deadline
+        self._timer = asyncio.get_running_loop().call_later(deadline - time.monotonic(), self._expire)
+
+    def _expire(self) -> None:
+        """Ends the items whose time is over, and sees to it that the next is ended in time."""
+        self._timer, self._timer_deadline = None, math.inf
+        pending = [*self._queue, *(item for flight in self._flights for item in flight.items)]
+        now = time.monotonic()
+        for item in pending:
+            if item.deadline <= now and not item.answer.done():
+                item.answer.set_exception(DeadlineExceeded("the deadline passed before the model answered"))
+                self._leave(item)
+        earliest = min((item.deadline for item in pending if not item.answer.done()), default=math.inf)
+        if earliest < math.inf:
+            self._set_timer(earliest)
 
     def _leave(self, item: _Item) -> None:
         """Takes an abandoned item out of the queue, or ends its upstream call if nobody else waits for it."""
-        item.answer.cancel()
         if item.flight is None:
             self._queue.remove(item)
             self._queued_rows -= item.rows
@@ -117,7 +148,7 @@ class Batcher:
         self._scheduled = False
         while self._queue and len(self._flights) < self._max_in_flight:
             items = self._next_batch()
-            flight = _Flight(len(items))
+            flight = _Flight(items, len(items))
             for item in items:
                 item.flight = flight
             self._flights.add(flight)
@@ -148,6 +179,8 @@ class Batcher:
             await self._answer(items)
         finally:
             self._flights.discard(flight)
+            # They know each other: apart, they go at once and not when cycles are looked for.
+            flight.items = []
             self._dispatch()
 
     async def _answer(self, items: list[_Item]) -> None:
@@ -167,10 +200,10 @@ class Batcher:
             start = 0
             for item in items:
                 if not item.answer.done():
-                    item.answer.set_result({n: array[start : start + item.rows] for n, array in outputs.items()})
+                    item.answer.set_result(Part(outputs, start, item.rows))
                 start += item.rows
 
-    async def _call(self, items: list[_Item]) -> Tensors:
+    async def _call(self, items: list[_Item]) -> Batch:
         inputs: dict[str, Array] = dict(items[0].inputs)
         if len(items) > 1:
             inputs = {name: np.concatenate([item.inputs[name] for item in items]) for name in inputs}
@@ -183,7 +216,7 @@ class Batcher:
                 raise BackendFailed(
                     f"the model answered {rows} rows with an output {name!r} of shape {list(array.shape)}"
                 )
-        return outputs
+        return Batch(outputs, rows)
 
 
 def _fail(items: list[_Item], error: Exception) -> None:

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from starlette.types import ASGIApp
 
-from gateway import configuration, console, logs, ops, servicers
+from gateway import configuration, console, garbage, logs, ops, servicers
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.capture.records import CaptureError
@@ -26,7 +26,7 @@ from gateway.interceptors.chain import Chain
 from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
-from gateway.parts import Service, parts_of
+from gateway.parts import Part, Service, parts_of
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
@@ -67,15 +67,17 @@ FIRST_LOOK = 0.3
 OVERSIZE_FACTOR = 4
 
 
-async def run(settings: Settings, load: Callable[[], Settings]) -> int:
+async def run(
+    settings: Settings, load: Callable[[], Settings], backend_type: type[TensorFlowServing] = TensorFlowServing
+) -> int:
     """Sets the log up and serves; returns the exit status, 1 after a line on stderr if the gateway cannot start.
 
-    `load` reads the settings again.
+    `load` reads the settings again; predictions are a `backend_type`'s to make.
     """
     member = Member.current()
     logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
-        await serve(settings, load, member)
+        await serve(settings, load, member, backend_type)
     except (AddressTakenError, CaptureError, CertificateError, KeysFileError, TracingError) as error:
         return _cannot(error)
     return 0
@@ -98,7 +100,12 @@ def _cannot(error: Exception) -> int:
     return 1
 
 
-async def serve(settings: Settings, load: Callable[[], Settings], member: Member | None = None) -> None:
+async def serve(
+    settings: Settings,
+    load: Callable[[], Settings],
+    member: Member | None = None,
+    backend_type: type[TensorFlowServing] = TensorFlowServing,
+) -> None:
     """Runs the gateway until SIGTERM or SIGINT, alone or as one of several; `load` reads the settings again.
 
     AddressTakenError, CaptureError, KeysFileError or CertificateError if it cannot start.
@@ -107,7 +114,7 @@ async def serve(settings: Settings, load: Callable[[], Settings], member: Member
     metrics = Metrics()
     guards = Guards(settings, metrics)
     tracing = _tracing(metrics)
-    backend = TensorFlowServing(settings.backend, metrics, [tracing.upstream] if tracing else [])
+    backend = backend_type(settings.backend, metrics, [tracing.upstream] if tracing else [])
     catalog = Catalog(
         settings.models,
         backend,
@@ -142,7 +149,7 @@ async def serve(settings: Settings, load: Callable[[], Settings], member: Member
         tuple(name for service in services for name in service.names),
         models=settings.auth.health_names_models,
     )
-    interceptors = _interceptors(guards, metrics, tracing)
+    interceptors = _interceptors(settings, guards, metrics, tracing)
     server = _server(settings, interceptors, services, health, stopping)
     rest = rest_application(
         settings,
@@ -174,7 +181,7 @@ async def serve(settings: Settings, load: Callable[[], Settings], member: Member
     server.on_reload_signal(reloader.ask)
     background = [
         watching,
-        loop.create_task(_publish_health(health)),
+        loop.create_task(_publish(health, metrics)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
         *(loop.create_task(part.run()) for part in parts),
@@ -184,6 +191,7 @@ async def serve(settings: Settings, load: Callable[[], Settings], member: Member
     if member:
         own = partial(ops.state, catalog, stopping.is_set)
         background.append(loop.create_task(member.serve(stopping.set, metrics.registry, own)))
+    garbage.settle()
     log.info(
         "worker serving" if member else "serving",
         grpc=_with_port(settings.listen, port),
@@ -200,11 +208,7 @@ async def serve(settings: Settings, load: Callable[[], Settings], member: Member
         task.cancel()
     http.should_exit = True
     await asyncio.gather(http_task, *background, return_exceptions=True)
-    await asyncio.gather(*(part.close() for part in parts))
-    await guards.close()
-    await backend.close()
-    if tracing:
-        await tracing.close()
+    await _close(parts, guards, backend, tracing)
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
 
@@ -291,9 +295,9 @@ def _tracing(metrics: Metrics) -> "Tracing | None":
     return tracing
 
 
-def _interceptors(guards: Guards, metrics: Metrics, tracing: "Tracing | None") -> list[Interceptor]:
+def _interceptors(settings: Settings, guards: Guards, metrics: Metrics, tracing: "Tracing | None") -> list[Interceptor]:
     """Outermost first. A call that is refused has an id, a log line and a count all the same."""
-    before: list[Interceptor] = [AccessLog(), CallMetrics(metrics)]
+    before: list[Interceptor] = [AccessLog(settings.log.calls_per_second), CallMetrics(metrics)]
     if tracing is None:
         return [RequestId(), *before, guards.authentication, guards.call_limits, guards.admission]
     return [
@@ -343,10 +347,19 @@ async def _drain(
     await server.stop(settings.drain.grace)
 
 
-async def _publish_health(servicer: Health) -> None:
+async def _close(parts: Sequence[Part], guards: Guards, backend: TensorFlowServing, tracing: "Tracing | None") -> None:
+    await asyncio.gather(*(part.close() for part in parts))
+    await guards.close()
+    await backend.close()
+    if tracing:
+        await tracing.close()
+
+
+async def _publish(servicer: Health, metrics: Metrics) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
         await servicer.publish()
+        metrics.tallies.flush()
 
 
 def _receipts(settings: Settings) -> Receipts:

@@ -44,7 +44,7 @@ class Call:
     instances: int = 0
     bulk: bool = False
     """Whether the call waits until nothing else does when the gateway is full."""
-    on_model: Callable[["Call", str], Awaitable[None]] | None = None
+    on_model: Callable[["Call", str], Awaitable[None] | None] | None = None
     """Who counts what models are asked."""
     failed_instances: int = 0
     code: str = "OK"
@@ -58,7 +58,9 @@ class Call:
         """Says which of the gateway's models a message is for; Overloaded if the model has had its share."""
         self.model = model
         if self.on_model is not None:
-            await self.on_model(self, model)
+            waiting = self.on_model(self, model)
+            if waiting is not None:
+                await waiting
 
     @property
     def sticky_key(self) -> str:

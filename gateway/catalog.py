@@ -81,8 +81,12 @@ class Model:
             planned = self._servable(self.split.stable) or self.candidate
             if planned is not None:
                 return planned
-        ready = [version.servable for version in self.versions.values() if version.servable]
-        return max(ready, key=lambda servable: servable.version, default=None)
+        best: Servable | None = None
+        for version in self.versions.values():
+            servable = version.servable
+            if servable is not None and (best is None or servable.version > best.version):
+                best = servable
+        return best
 
     @property
     def candidate(self) -> Servable | None:

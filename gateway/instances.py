@@ -12,10 +12,14 @@ from gateway.backend import Array, Signature, TensorSpec, type_name
 from gateway.catalog import Servable
 from gateway.errors import GatewayError, InvalidInput, PreprocessingFailed, Unsupported
 from serving import preprocessing
-from serving.preprocessing import InputError, Pipeline, StepFailedError
+from serving.preprocessing import InputError, Pipeline
+from serving.preprocessing.many import Failure
 from serving.reference import Source, source
 
 log = structlog.get_logger("gateway.instances")
+
+# What the method `all` comes to, at half its price.
+_all = np.logical_and.reduce
 
 
 class Row(dict[str, Array]):
@@ -69,36 +73,26 @@ def record(values: object) -> Record:
     return Record(values)
 
 
-def to_row(instance: Instance, servable: Servable, signature: Signature) -> Row:
-    """The arrays that `signature` takes for one instance, without the batch dimension.
-
-    InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
-    """
-    if isinstance(instance, Tensors):
-        return _checked(instance, servable, signature)
-    if isinstance(instance, Record):
-        (row,) = records_to_rows([instance], servable, signature)
-        if isinstance(row, GatewayError):
-            raise row
-        return row
-    pipeline = _pipeline(servable, signature, "images")
-    try:
-        pixels = pipeline.decode(instance.encoded) if isinstance(instance, Image) else instance.array
-        array = pipeline.from_pixels(pixels)
-    except (InputError, StepFailedError) as error:
-        raise _gateway_error(error, servable) from error
-    return _made(array, servable, source(pixels))
+def image_rows(
+    images: Sequence[Image | Pixels], servable: Servable, *, sources: bool = False
+) -> list[Row | GatewayError]:
+    """The row of each image, with its source if `sources`, or what is wrong with it; `pipeline_for` comes before."""
+    pipeline = servable.pipeline
+    assert pipeline is not None
+    pixels = pipeline.decoded([image.encoded if isinstance(image, Image) else image.array for image in images])
+    made = pipeline.from_decoded(pixels)
+    if not sources:
+        return [_row(one, servable) for one in made]
+    return [
+        _row(one, servable, None if isinstance(image, Failure) else source(image))
+        for one, image in zip(made, pixels, strict=True)
+    ]
 
 
-def records_to_rows(records: Sequence[Record], servable: Servable, signature: Signature) -> list[Row | GatewayError]:
-    """For each of a table's rows what `to_row` gives or raises; all of them are made at once."""
-    try:
-        made = _pipeline(servable, signature, "rows").from_rows([record.values for record in records])
-        return [
-            _gateway_error(each, servable) if isinstance(each, Exception) else _made(each, servable) for each in made
-        ]
-    except GatewayError as error:
-        return [error] * len(records)
+def record_rows(records: Sequence[Record], servable: Servable) -> list[Row | GatewayError]:
+    """The row of each of a table's rows, or what is wrong with it; `pipeline_for` comes before."""
+    assert servable.pipeline is not None
+    return [_row(one, servable) for one in servable.pipeline.from_rows([record.values for record in records])]
 
 
 def instances_of(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> list[Instance]:
@@ -146,7 +140,7 @@ def _records(inputs: Mapping[str, Array]) -> Iterator[Record]:
         yield Record(dict(zip(inputs, values, strict=True)))
 
 
-def _pipeline(servable: Servable, signature: Signature, what: Literal["images", "rows"]) -> Pipeline:
+def pipeline_for(servable: Servable, signature: Signature, what: Literal["images", "rows"]) -> Pipeline:
     """The pipeline that takes `what`; InvalidInput if the signature has none."""
     contract, pipeline = servable.contract, servable.pipeline
     if contract is None or pipeline is None or signature.name != contract.signature:
@@ -161,21 +155,23 @@ def _pipeline(servable: Servable, signature: Signature, what: Literal["images", 
     return pipeline
 
 
-def _made(array: Array, servable: Servable, source_: Source | None = None) -> Row:
-    """The row of what preprocessing made, of an image of that source; PreprocessingFailed if it is not what fits."""
+def _row(made: Array | Failure, servable: Servable, source_: Source | None = None) -> Row | GatewayError:
+    """What preprocessing made, of an image of that source, as a row; an error if it made none, or none that fits."""
     contract, pipeline = servable.contract, servable.pipeline
     assert contract is not None
     assert pipeline is not None
-    if pipeline.has_own and (array.shape != contract.input.shape or array.dtype != contract.input.dtype):
-        raise _failed(
-            f"preprocessing made {array.dtype} {list(array.shape)}; "
+    if isinstance(made, Failure):
+        return _gateway_error(made, servable)
+    if pipeline.has_own and (made.shape != contract.input.shape or made.dtype != contract.input.dtype):
+        return _failed(
+            f"preprocessing made {made.dtype} {list(made.shape)}; "
             f"expected {contract.input.dtype} {list(contract.input.shape)}",
             servable,
         )
-    return Row({contract.input.name: array}, source_)
+    return Row({contract.input.name: made}, source_)
 
 
-def _gateway_error(error: Exception, servable: Servable) -> GatewayError:
+def _gateway_error(error: Failure, servable: Servable) -> GatewayError:
     """What a caller is told of what went wrong in preprocessing."""
     if isinstance(error, InputError):
         return InvalidInput(str(error), reason=error.reason)
@@ -214,7 +210,11 @@ def check_batch(inputs: Mapping[str, Array], servable: Servable, signature: Sign
     return rows.pop() if rows else 1
 
 
-def _checked(instance: Tensors, servable: Servable, signature: Signature) -> Row:
+def to_row(instance: Tensors, servable: Servable, signature: Signature) -> Row:
+    """The arrays that `signature` takes for one instance, without the batch dimension.
+
+    InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
+    """
     values: dict[str, Array] = {}
     for name, array in instance.values.items():
         if name is None:
@@ -259,7 +259,9 @@ def _check_type(array: Array, spec: TensorSpec) -> None:
 
 
 def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], hint: str = "") -> None:
-    if len(wanted) != len(shape) or any(size not in (-1, there) for size, there in zip(wanted, shape, strict=True)):
+    if shape != wanted and (
+        len(wanted) != len(shape) or any(size not in (-1, there) for size, there in zip(wanted, shape, strict=True))
+    ):
         raise InvalidInput(
             f"the tensor {name!r} has the shape {list(shape)}; expected {list(wanted)}{hint}",
             reason="TENSOR_SHAPE_MISMATCH",
@@ -269,7 +271,7 @@ def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], hin
 def _check_finite(name: str, array: Array, servable: Servable) -> None:
     kind: Any = array.dtype.kind
     # "V" is how numpy files the types that it does not know itself, such as bfloat16.
-    if servable.contract is not None and kind in "fcV" and not np.isfinite(array).all():
+    if servable.contract is not None and kind in "fcV" and not _all(np.isfinite(array), axis=None):
         raise InvalidInput(
             f"the tensor {name!r} holds NaN or infinity; expected finite numbers", reason="TENSOR_NOT_FINITE"
         )

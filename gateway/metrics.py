@@ -4,6 +4,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.tallies import Observations, Tallies
+
 # Half a millisecond to ten seconds: finer where a prediction lives, coarser where only time-outs are.
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -14,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.tallies = Tallies(self.registry)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         call = ("method", "model", "version", "code")
@@ -66,15 +69,19 @@ class Metrics:
             ("model", "reason"),
             registry=self.registry,
         )
-        self.stage_seconds = Histogram(
-            "tensorgate_stage_seconds",
-            "Time in one stage of a prediction: preprocess, queue, upstream.",
-            ("model", "stage"),
-            buckets=SECONDS,
-            registry=self.registry,
+        self.stage_seconds = self._observations(
+            Histogram(
+                "tensorgate_stage_seconds",
+                "Time in one stage of a prediction: preprocess, queue, upstream.",
+                ("model", "stage"),
+                buckets=SECONDS,
+                registry=self.registry,
+            )
         )
-        self.batch_rows = Histogram(
-            "tensorgate_batch_rows", "Rows in one upstream call.", ("model",), buckets=ROWS, registry=self.registry
+        self.batch_rows = self._observations(
+            Histogram(
+                "tensorgate_batch_rows", "Rows in one upstream call.", ("model",), buckets=ROWS, registry=self.registry
+            )
         )
         self.backend_up = Gauge(
             "tensorgate_backend_up",
@@ -114,6 +121,11 @@ class Metrics:
             ("model",),
             registry=self.registry,
         )
+
+    def _observations(self, histogram: Histogram) -> Observations:
+        observations = Observations(histogram)
+        self.tallies.add(observations.flush)
+        return observations
 
     def forget_model(self, name: str) -> None:
         """Drops what says how a model is that is no longer served; what has been counted stays."""

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,18 +15,14 @@ from gateway.answers import Answer, Classification, Regression, to_answers
 from gateway.backend import Array, Signature, Tensors
 from gateway.catalog import Catalog, Servable
 from gateway.errors import BackendFailed, GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
-from gateway.instances import Image, Instance, Pixels, Record, Row, check_batch, instances_of, records_to_rows, to_row
+from gateway.instances import Instance, Record, Row, check_batch, instances_of
 from gateway.metrics import Metrics
 from gateway.observations import Observation, Observer
+from gateway.preprocessor import Preprocessor
 from gateway.receipts import Receipts
 from gateway.router import Route, ask, signature_of
 from gateway.split import Variant
 from gateway.upstream import Upstream
-
-# An image of at most this many bytes is decoded on the spot: handing it to a thread would cost more.
-INLINE_BYTES = 2048
-# So are rows of a table that hold this many values together.
-INLINE_VALUES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +41,7 @@ class Query:
     """Has the same version asked again and again while a roll-out divides the traffic."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The answer to one instance, with its receipt."""
 
     receipt: str
@@ -107,7 +102,7 @@ class Predictor:
         self._upstream = upstream
         self._receipts = receipts_
         self._metrics = metrics
-        self._executor = executor
+        self._preprocessor = Preprocessor(executor, upstream.busy, sources=bool(observers))
         self._max_instances = max_instances
         self._observers = observers
 
@@ -165,7 +160,7 @@ class Predictor:
         instances = instances_of(inputs, servable, signature)
         if instances:
             self._check_count(len(instances), "inputs")
-            made = await self._rows(servable, signature, instances)
+            made = await self._preprocessor.rows(servable, signature, instances)
             for place, row in enumerate(made):
                 if isinstance(row, GatewayError):
                     # A row of a table is spread over the inputs.
@@ -191,13 +186,8 @@ class Predictor:
         servable = route.servable
         signature = signature_of(servable, query.signature)
         started = time.perf_counter()
-        rows = await self._rows(servable, signature, query.instances)
-        self._metrics.stage_seconds.labels(servable.model, "preprocess").observe(time.perf_counter() - started)
-        # Rows of one shape travel together; where the model leaves sizes open there may be several.
-        shapes: dict[object, list[int]] = {}
-        for place, row in enumerate(rows):
-            if not isinstance(row, GatewayError):
-                shapes.setdefault(tuple((name, array.shape) for name, array in sorted(row.items())), []).append(place)
+        rows = await self._preprocessor.rows(servable, signature, query.instances)
+        self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
         predictions: list[Prediction | GatewayError | None] = [
             row if isinstance(row, GatewayError) else None for row in rows
         ]
@@ -222,30 +212,12 @@ class Predictor:
                 for place, value in zip(places, answers, strict=True):
                     predictions[place] = Prediction(self._receipt(route, value), value)
 
-        await asyncio.gather(*(answer(places) for places in shapes.values()))
+        groups = _by_shape(rows)
+        if len(groups) == 1:
+            await answer(groups[0])
+        else:
+            await asyncio.gather(*map(answer, groups))
         return [prediction for prediction in predictions if prediction is not None]
-
-    async def _rows(
-        self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
-    ) -> list[Row | GatewayError]:
-        """Each instance's row, or what is wrong with it."""
-        loop = asyncio.get_running_loop()
-        convert = functools.partial(_row_or_error, servable=servable, signature=signature)
-        # One hand-over for all that is heavy, split over the threads.
-        own = servable.pipeline is not None and servable.pipeline.has_own
-        heavy = [place for place, instance in enumerate(instances) if _is_heavy(instance, own=own)]
-        pending = {place: loop.run_in_executor(self._executor, convert, instances[place]) for place in heavy}
-        records = {place: instance for place, instance in enumerate(instances) if isinstance(instance, Record)}
-        made: dict[int, Row | GatewayError] = {}
-        if records:
-            at_once = functools.partial(records_to_rows, list(records.values()), servable, signature)
-            heavy_rows = own or sum(len(record.values) for record in records.values()) > INLINE_VALUES
-            rows = await loop.run_in_executor(self._executor, at_once) if heavy_rows else at_once()
-            made = dict(zip(records, rows, strict=True))
-        return [
-            made[place] if place in made else await pending[place] if place in pending else convert(instance)
-            for place, instance in enumerate(instances)
-        ]
 
     def _observe(
         self, route: Route, inputs: Tensors, answers: Sequence[Answer], outputs: Tensors, rows: Sequence[Row]
@@ -268,21 +240,17 @@ class Predictor:
         return self._receipts.issue(model, servable.version, value=value, variant=variant)
 
 
-def _is_heavy(instance: Instance | GatewayError, *, own: bool) -> bool:
-    """Whether an image is better decoded in a thread: it is large, or a step of one's `own` may take long."""
-    if isinstance(instance, Image):
-        return own or len(instance.encoded) > INLINE_BYTES
-    return isinstance(instance, Pixels) and (own or instance.array.size > INLINE_BYTES)
-
-
-def _row_or_error(instance: Instance | GatewayError, servable: Servable, signature: Signature) -> Row | GatewayError:
-    if isinstance(instance, GatewayError):
-        return instance
-    try:
-        return to_row(instance, servable, signature)
-    except GatewayError as error:
-        return error
+def _by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:
+    """The places of rows of one shape, which travel together; where sizes are open there may be several."""
+    shapes: dict[object, list[int]] = {}
+    for place, row in enumerate(rows):
+        if not isinstance(row, GatewayError):
+            key = frozenset([(name, array.shape) for name, array in row.items()])
+            shapes.setdefault(key, []).append(place)
+    return list(shapes.values())
 
 
 def _stack(rows: Sequence[Row]) -> dict[str, Array]:
+    if len(rows) == 1:
+        return {name: array[np.newaxis] for name, array in rows[0].items()}
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

@@ -83,6 +83,9 @@ class LogSettings(Section):
     """The lowest level that is written."""
     format: Literal["json", "console"] = "json"
     """JSON for machines, console for people."""
+    calls_per_second: Annotated[int, Field(ge=0)] = 100
+    """Calls that went well and get a line each second; those beyond are counted in the next line's `skipped`, and those
+    that failed have a line always."""
 
 
 class Settings(BaseSettings):

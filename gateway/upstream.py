@@ -1,12 +1,11 @@
 """Calls to the model server: one for the rows of many requests, or one for each request."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
-
-from prometheus_client import Histogram
 
 from gateway.backend import Backend, Signature, Tensors
 from gateway.batcher import Batcher
@@ -54,6 +53,11 @@ class Upstream:
         # A version's queues go when the catalog forgets the version.
         self._batchers: WeakKeyDictionary[Servable, dict[str, Batcher]] = WeakKeyDictionary()
 
+    def busy(self, servable: Servable, signature: Signature) -> bool:
+        """Whether rows that came now would wait for others to be answered."""
+        batcher = self._batchers.get(servable, {}).get(signature.name)
+        return batcher is not None and batcher.busy
+
     async def batched(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Tensors:
         """The outputs for rows that may travel with other requests' rows."""
         key = self._cache.key(servable, signature, rows) if self._cache else None
@@ -67,36 +71,38 @@ class Upstream:
         return known
 
     async def _submit(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Tensors:
-        queues = self._batchers.setdefault(servable, {})
-        if signature.name not in queues:
-            queues[signature.name] = self._new_batcher(servable.model, servable.version, signature.name)
-        return await queues[signature.name].submit(rows, deadline, self._watcher.mark() if self._watcher else None)
+        queues = self._batchers.get(servable)
+        if queues is None:
+            queues = self._batchers[servable] = {}
+        batcher = queues.get(signature.name)
+        if batcher is None:
+            batcher = queues[signature.name] = self._new_batcher(servable.model, servable.version, signature.name)
+        return await batcher.submit(rows, deadline, self._watcher.mark() if self._watcher else None)
 
     async def alone(self, servable: Servable, signature: Signature, inputs: Tensors, deadline: float) -> Tensors:
         """The outputs for inputs that travel by themselves."""
-        with self._timer(servable.model).time():
+        with self._timed(servable.model):
             return await self._backend.predict(
                 servable.model, servable.version, signature.name, inputs, _time_left(deadline)
             )
 
     async def forward(self, model: str, method: str, request: bytes, deadline: float) -> bytes:
         """The answer to a request of TensorFlow Serving's protocol, neither of them parsed."""
-        with self._timer(model).time():
+        with self._timed(model):
             return await self._backend.forward(method, request, _time_left(deadline))
 
     def _new_batcher(self, model: str, version: int, signature: str) -> Batcher:
-        rows = self._metrics.batch_rows.labels(model)
-        queue = self._metrics.stage_seconds.labels(model, "queue")
-        upstream = self._timer(model)
+        observe_rows = self._metrics.batch_rows.of(model)
+        observe_wait = self._metrics.stage_seconds.of(model, "queue")
 
         async def send(inputs: Tensors, timeout: float) -> Tensors:
-            with upstream.time():
+            with self._timed(model):
                 return await self._backend.predict(model, version, signature, inputs, timeout)
 
         def on_batch(count: int, waits: list[float], marks: list[Any]) -> None:
-            rows.observe(count)
+            observe_rows(count)
             for wait in waits:
-                queue.observe(wait)
+                observe_wait(wait)
             if self._watcher:
                 self._watcher.sent(waits, marks)
 
@@ -108,8 +114,13 @@ class Upstream:
             on_batch=on_batch,
         )
 
-    def _timer(self, model: str) -> Histogram:
-        return self._metrics.stage_seconds.labels(model, "upstream")
+    @contextmanager
+    def _timed(self, model: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._metrics.stage_seconds.of(model, "upstream")(time.perf_counter() - started)
 
 
 def _time_left(deadline: float) -> float:

@@ -161,10 +161,12 @@ def _model_config(models: Path) -> Path:
     return config
 
 
-def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str, *flags: str) -> Child:
+def start_gateway(
+    children: ExitStack, backend: str, address: str, http: str, transport: str, *flags: str, module: str = "gateway"
+) -> Child:
     """Starts a gateway in front of the model server at `backend`, and returns when it is ready."""
     command = [
-        *(sys.executable, "-m", "gateway"),
+        *(sys.executable, "-m", module),
         f"--models={MODEL}",
         f"--transport={transport}",
         f"--listen={address}",
@@ -174,7 +176,7 @@ def start_gateway(children: ExitStack, backend: str, address: str, http: str, tr
         "--drain.delay=0",
         *flags,
     ]
-    gateway = children.enter_context(child("the gateway", command, STATE / f"gateway-{transport}.log"))
+    gateway = children.enter_context(child("the gateway", command, STATE / f"{module}-{transport}.log"))
     gateway.wait_for('"event": "serving"', GATEWAY_TIMEOUT)
     return gateway
 

@@ -24,6 +24,7 @@ from serving.validation import problems
 
 _PREFIX = "tg"
 _PARTS = 3
+_NOBODY = (None, None)
 _HELP = "expected the metadata `authorization: Bearer <API key>` or `x-api-key: <API key>`"
 
 
@@ -98,7 +99,7 @@ class KeyRing:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp: Stamp | None = None
-        self._keys: dict[str, Key] = {}
+        self._keys: dict[str, tuple[Key, Principal]] = {}
         self.reload()
 
     def reload(self) -> bool:
@@ -109,14 +110,15 @@ class KeyRing:
             raise KeysFileError(f"keys file {self._path}: {error.strerror}") from error
         if found == self._stamp:
             return False
-        self._keys = {key.id: key for key in KeysFile.load(self._path).keys}
+        keys = KeysFile.load(self._path).keys
+        self._keys = {key.id: (key, Principal(key.client, key.scopes)) for key in keys}
         self._stamp = found
         return True
 
     def expiries(self) -> dict[str, float]:
         """When each client's last key expires, in seconds since 1970; infinity for one that never does."""
         last: dict[str, float] = {}
-        for key in self._keys.values():
+        for key, _ in self._keys.values():
             expiry = key.expires.timestamp() if key.expires else math.inf
             last[key.client] = max(expiry, last.get(key.client, 0.0))
         return last
@@ -124,14 +126,14 @@ class KeyRing:
     def authenticate(self, presented: str) -> Principal:
         """Whose key is presented, in constant time for its secret; Unauthenticated if nobody's."""
         parts = presented.split("_", _PARTS - 1)
-        key = self._keys.get(parts[1]) if len(parts) == _PARTS and parts[0] == _PREFIX else None
-        if key is None or not hmac.compare_digest(_hash(presented), key.sha256):
+        key, principal = self._keys.get(parts[1], _NOBODY) if len(parts) == _PARTS and parts[0] == _PREFIX else _NOBODY
+        if key is None or principal is None or not hmac.compare_digest(_hash(presented), key.sha256):
             raise Unauthenticated(f"the API key is not valid; {_HELP}", reason="CREDENTIAL_INVALID")
         if key.expires is not None and key.expired:
             raise Unauthenticated(
                 f"the API key expired at {key.expires:%Y-%m-%d %H:%M} UTC", reason="CREDENTIAL_EXPIRED"
             )
-        return Principal(key.client, key.scopes)
+        return principal
 
 
 def _hash(key: str) -> str:

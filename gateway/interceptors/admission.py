@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable
 
 from gateway.call import Call
 from gateway.errors import DeadlineExceeded, Overloaded
@@ -51,20 +52,20 @@ class Admission(Interceptor):
         self._max_waiting = settings.max_waiting_calls
         self._max_bytes = settings.max_bytes_in_flight
 
-    async def on_start(self, call: Call) -> None:
+    def on_start(self, call: Call) -> Awaitable[None] | None:
         """Takes a place, when there is one. Overloaded if there will be none, DeadlineExceeded if it came too late."""
         if call.streaming:
             if len(self._streams) >= self._max_streams:
                 raise self._refused(f"{self._max_streams} streams are open")
             self._streams.add(id(call))
-            return
+            return None
         if self._bytes_in_flight and self._bytes_in_flight + call.request_bytes > self._max_bytes:
             raise self._refused(f"requests of {self._bytes_in_flight} bytes are being answered")
         self._bytes[id(call)] = call.request_bytes
         self._bytes_in_flight += call.request_bytes
         if len(self._admitted) < self._limit:
             self._admitted[id(call)] = time.monotonic()
-            return
+            return None
         wait = self._expected_wait(call)
         if call.deadline is not None and time.monotonic() + wait > call.deadline:
             raise self._refused("there would be no answer within the call's deadline")
@@ -72,6 +73,9 @@ class Admission(Interceptor):
             raise self._refused(f"{self._limit} calls are being answered and {len(self._waiting)} wait")
         turn = self._waiting[id(call)] = asyncio.get_running_loop().create_future()
         self._queues[call.bulk].append(id(call))
+        return self._turn(call, turn)
+
+    async def _turn(self, call: Call, turn: "asyncio.Future[None]") -> None:
         try:
             async with asyncio.timeout(None if call.deadline is None else call.deadline - time.monotonic()):
                 await turn

@@ -1,5 +1,6 @@
 """Who is calling."""
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from gateway.auth.client_certificates import ClientCertificates
@@ -43,28 +44,31 @@ class Authentication(Interceptor):
         self.tokens = tokens
         self.certificates = certificates
 
-    async def on_start(self, call: Call) -> None:
+    def on_start(self, call: Call) -> Awaitable[None] | None:
         """Sets `call.principal`; Unauthenticated without a valid credential."""
         header = call.metadata.get("authorization", "")
         bearer = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
         key = call.metadata.get("x-api-key")
         if not key and self.tokens and bearer.count(".") == _TOKEN_DOTS:
-            call.principal = await self.tokens.authenticate(bearer)
-            return
+            return self._by_token(call, self.tokens, bearer)
         presented = key or bearer
         if presented and self.keys:
             call.principal = self.keys.authenticate(presented)
-            return
+            return None
         if presented:
             raise Unauthenticated("no credential of this kind is taken here", reason="CREDENTIAL_INVALID")
         principal = self.certificates.authenticate(call.auth_context()) if self.certificates else None
         if principal is None:
             raise Unauthenticated(f"no credential; expected {self._expected()}")
         call.principal = principal
+        return None
 
-    async def on_message(self, call: Call) -> None:
+    def on_message(self, call: Call) -> Awaitable[None] | None:
         """The same again: a credential that is revoked ends the streams that it opened."""
-        await self.on_start(call)
+        return self.on_start(call)
+
+    async def _by_token(self, call: Call, tokens: Tokens, bearer: str) -> None:
+        call.principal = await tokens.authenticate(bearer)
 
     def _expected(self) -> str:
         ways = []
@@ -83,6 +87,6 @@ class NoAuthentication(Interceptor):
     def __init__(self, principal: Principal) -> None:
         self._principal = principal
 
-    async def on_start(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Sets `call.principal`."""
         call.principal = self._principal

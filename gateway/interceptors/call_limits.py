@@ -2,7 +2,7 @@
 
 import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 
 from gateway.auth.principal import Principal
@@ -38,16 +38,17 @@ class CallLimits(Interceptor):
         self._model_rules = {name: rules(model, f"model:{name}") for name, model in settings.models.items()}
         self._client_rules = lru_cache(1024)(self._rules_of)
 
-    async def on_start(self, call: Call) -> None:
+    def on_start(self, call: Call) -> Awaitable[None] | None:
         """Counts the call for its client and sets its priority; Overloaded if the client has had its share."""
         call.bulk = _is_bulk(call.metadata.get(PRIORITY), self._of(call.principal))
         call.on_model = self._on_model
-        await self._take(call, self._client_rules(call.principal.group, call.principal.client), "client")
+        return self._take(call, self._client_rules(call.principal.group, call.principal.client), "client")
 
-    async def on_message(self, call: Call) -> None:
+    def on_message(self, call: Call) -> Awaitable[None] | None:
         """Counts a stream's messages but the first, which the stream itself was counted for."""
-        if call.messages > 1:
-            await self._take(call, self._client_rules(call.principal.group, call.principal.client), "client")
+        if call.messages <= 1:
+            return None
+        return self._take(call, self._client_rules(call.principal.group, call.principal.client), "client")
 
     def on_end(self, call: Call) -> None:
         """Gives the call's places back."""
@@ -56,12 +57,13 @@ class CallLimits(Interceptor):
             name, rules_ = held
             self._store.release(rules_, name)
 
-    async def _on_model(self, call: Call, model: str) -> None:
-        await self._take(call, self._model_rules.get(model, ()), "model")
+    def _on_model(self, call: Call, model: str) -> Awaitable[None] | None:
+        return self._take(call, self._model_rules.get(model, ()), "model")
 
-    async def _take(self, call: Call, found: Sequence[Rule], whose: str) -> None:
-        if not found:
-            return
+    def _take(self, call: Call, found: Sequence[Rule], whose: str) -> Awaitable[None] | None:
+        return self._taken(call, found, whose) if found else None
+
+    async def _taken(self, call: Call, found: Sequence[Rule], whose: str) -> None:
         if id(call) in self._held:
             # A stream has one place however many messages it sends.
             found = [rule for rule in found if rule not in self._held[id(call)][1]]

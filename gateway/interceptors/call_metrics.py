@@ -1,24 +1,53 @@
-"""Rate, errors and duration of every call."""
+"""Counts and times calls."""
+
+from prometheus_client import Histogram
 
 from gateway.call import Call
 from gateway.interceptors.interceptor import Interceptor
 from gateway.metrics import Metrics
+from gateway.tallies import observe_all
+
+_Key = tuple[str, str, int, str, str]
+"""Method, model, version, code and client."""
 
 
 class CallMetrics(Interceptor):
-    """Counts and times calls."""
+    """Says what is in flight, and counts and times what has ended."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._in_flight: dict[str, int] = {}
+        self._ended: dict[_Key, list[float]] = {}
+        metrics.tallies.add(self._flush)
 
-    async def on_start(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """One more in flight."""
-        self._metrics.in_flight.labels(call.method).inc()
+        self._in_flight[call.method] = self._in_flight.get(call.method, 0) + 1
 
     def on_end(self, call: Call) -> None:
         """One less in flight, one more done."""
-        metrics = self._metrics
-        metrics.in_flight.labels(call.method).dec()
-        labels = (call.method, call.model, str(call.version) if call.version else "", call.code)
-        metrics.calls.labels(*labels, call.principal.group or call.principal.client).inc()
-        metrics.call_seconds.labels(*labels).observe(call.seconds, call.exemplar)
+        self._in_flight[call.method] -= 1
+        client = call.principal.group or call.principal.client
+        key = (call.method, call.model, call.version, call.code, client)
+        if call.exemplar is not None:
+            # A bucket has the newest one; calls whose traces are kept are few, or cost more than this anyhow.
+            self._count(key, 1).observe(call.seconds, call.exemplar)
+            return
+        seconds = self._ended.get(key)
+        if seconds is None:
+            seconds = self._ended[key] = []
+        seconds.append(call.seconds)
+
+    def _flush(self) -> None:
+        for method, count in self._in_flight.items():
+            self._metrics.in_flight.labels(method).set(count)
+        for key, seconds in self._ended.items():
+            observe_all(self._count(key, len(seconds)), seconds)
+        self._ended.clear()
+
+    def _count(self, key: _Key, count: int) -> Histogram:
+        """Counts calls; returns what their times go to."""
+        method, model, version, code, client = key
+        labels = (method, model, str(version) if version else "", code)
+        self._metrics.calls.labels(*labels, client).inc(count)
+        return self._metrics.call_seconds.labels(*labels)

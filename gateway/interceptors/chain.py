@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -21,15 +21,23 @@ from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import HEADER
 
 Parse = Callable[[bytes], Any]
+OnMessage = Callable[[Call], Awaitable[None] | None]
+Request = TypeVar("Request")
 
 
 class Chain(grpc.aio.ServerInterceptor):
     """The interceptors around every method that does not stream answers alone; none for exempt services (health)."""
 
+    by_method = True
+    """A handler goes by its method alone: who asks once need not ask again."""
+
     def __init__(
         self, interceptors: Sequence[Interceptor], *, max_request_bytes: int, exempt: Sequence[str] = ()
     ) -> None:
-        self._interceptors = tuple(interceptors)
+        self._starts = [interceptor.on_start for interceptor in interceptors]
+        # Innermost first.
+        self._ends = [interceptor.on_end for interceptor in reversed(interceptors)]
+        self._on_message = [interceptor.on_message for interceptor in interceptors]
         self._max_request_bytes = max_request_bytes
         self._exempt = tuple(f"/{service}/" for service in exempt)
         self._handlers: dict[str, Any] = {}
@@ -78,15 +86,16 @@ class Chain(grpc.aio.ServerInterceptor):
         return grpc.unary_stream_rpc_method_handler(behaviour, response_serializer=handler.response_serializer)
 
     def _around_unary(self, method: str, handler: Any) -> Any:
-        async def unary(raw: bytes, context: Any) -> bytes:
-            async def answer() -> bytes:
-                request = self._parse(raw, handler.request_deserializer)
-                serialized: bytes = handler.response_serializer(await handler.unary_unary(request, context))
-                return serialized
+        parse, serialize, servicer = handler.request_deserializer, handler.response_serializer, handler.unary_unary
 
+        async def answer(raw: bytes, context: Any) -> bytes:
+            serialized: bytes = serialize(await servicer(self._parse(raw, parse), context))
+            return serialized
+
+        async def unary(raw: bytes, context: Any) -> bytes:
             call = _call(method, context)
             call.request_bytes = len(raw)
-            response: bytes = await self._run(call, context, answer)
+            response: bytes = await self._run(call, context, answer, raw)
             return response
 
         return grpc.unary_unary_rpc_method_handler(unary)
@@ -95,7 +104,7 @@ class Chain(grpc.aio.ServerInterceptor):
         """For a method that is an asynchronous generator over the caller's messages."""
 
         async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
-            async def answer() -> None:
+            async def answer(requests: AsyncIterator[bytes], context: Any) -> None:
                 messages = self._messages(requests, call, handler)
                 async with aclosing(handler.stream_stream(messages, context)) as answers:
                     async for message in answers:
@@ -104,39 +113,43 @@ class Chain(grpc.aio.ServerInterceptor):
 
             call = _call(method, context)
             call.streaming = True
-            await self._run(call, context, answer)
+            await self._run(call, context, answer, requests)
 
         behaviour: Any = stream
         return grpc.stream_stream_rpc_method_handler(behaviour)
 
     def _around_client_stream(self, method: str, handler: Any) -> Any:
         async def stream(requests: AsyncIterator[bytes], context: Any) -> bytes:
-            async def answer() -> bytes:
+            async def answer(requests: AsyncIterator[bytes], context: Any) -> bytes:
                 response = await handler.stream_unary(self._messages(requests, call, handler), context)
                 serialized: bytes = handler.response_serializer(response)
                 return serialized
 
             call = _call(method, context)
             call.streaming = True
-            response: bytes = await self._run(call, context, answer)
+            response: bytes = await self._run(call, context, answer, requests)
             return response
 
         return grpc.stream_unary_rpc_method_handler(stream)
 
     def _messages(self, requests: AsyncIterator[bytes], call: Call, handler: Any) -> "_Messages":
-        return _Messages(requests, call, self._interceptors, lambda raw: self._parse(raw, handler.request_deserializer))
+        return _Messages(requests, call, self._on_message, lambda raw: self._parse(raw, handler.request_deserializer))
 
-    async def _run(self, call: Call, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
-        """What `answer` returns, with the interceptors around it; a failure becomes the call's status."""
+    async def _run(
+        self, call: Call, context: Any, answer: Callable[[Request, Any], Awaitable[Any]], request: Request
+    ) -> Any:
+        """What `answer` makes of the request, with the interceptors around it; a failure becomes the call's status."""
         current_call.set(call)
-        reached: list[Interceptor] = []
+        reached = 0
         failure: Exception | None = None
         response: Any = None
         try:
-            for interceptor in self._interceptors:
-                reached.append(interceptor)
-                await interceptor.on_start(call)
-            response = await answer()
+            for start in self._starts:
+                reached += 1
+                waiting = start(call)
+                if waiting is not None:
+                    await waiting
+            response = await answer(request, context)
         except asyncio.CancelledError:
             # The caller has gone, or its time is over: nobody is left to answer.
             expired = call.deadline is not None and time.monotonic() >= call.deadline
@@ -151,8 +164,8 @@ class Chain(grpc.aio.ServerInterceptor):
             known = status.known(error, call.request_id)
             call.code, call.reason, call.message = status.code(known).name, known.reason, status.bounded(known.message)
         finally:
-            for interceptor in reversed(reached):
-                interceptor.on_end(call)
+            for end in self._ends[len(self._ends) - reached :]:
+                end(call)
         request_id = (HEADER, call.request_id)
         if failure is None:
             context.set_trailing_metadata((request_id,))
@@ -177,11 +190,11 @@ class _Messages:
     """A caller's messages, parsed; one that cannot be is raised as an error, and the next ones come all the same."""
 
     def __init__(
-        self, requests: AsyncIterator[bytes], call: Call, interceptors: Sequence[Interceptor], parse: Parse
+        self, requests: AsyncIterator[bytes], call: Call, on_message: Sequence[OnMessage], parse: Parse
     ) -> None:
         self._requests = aiter(requests)
         self._call = call
-        self._interceptors = interceptors
+        self._on_message = on_message
         self._parse = parse
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -191,8 +204,10 @@ class _Messages:
         raw = await anext(self._requests)
         self._call.messages += 1
         self._call.request_bytes += len(raw)
-        for interceptor in self._interceptors:
-            await interceptor.on_message(self._call)
+        for check in self._on_message:
+            waiting = check(self._call)
+            if waiting is not None:
+                await waiting
         return self._parse(raw)
 
 

@@ -1,15 +1,17 @@
 """What an interceptor may do; each overrides what concerns it."""
 
+from collections.abc import Awaitable
+
 from gateway.call import Call
 
 
 class Interceptor:
-    """One concern around every call."""
+    """One concern around every call. What takes time returns an awaitable; most does not, and awaiting costs."""
 
-    async def on_start(self, call: Call) -> None:
+    def on_start(self, call: Call) -> Awaitable[None] | None:
         """Before the servicer; a GatewayError refuses the call."""
 
-    async def on_message(self, call: Call) -> None:
+    def on_message(self, call: Call) -> Awaitable[None] | None:
         """Before each message of a stream is parsed; a GatewayError ends the stream."""
 
     def on_end(self, call: Call) -> None:

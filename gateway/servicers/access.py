@@ -10,6 +10,7 @@ def authorized(catalog: Catalog, name: str) -> Model:
     if name:
         call.principal.require("predict", name)
     model = catalog.model(name)
-    call.principal.require("predict", model.name)
+    if not name:
+        call.principal.require("predict", model.name)
     call.model = model.name
     return model

@@ -123,11 +123,10 @@ class Inference(InferenceServiceServicer):
             self._metrics.instance_errors.labels(model, error.reason).inc()
         if len(errors) == len(instances):
             raise errors[0]
-        return pb.PredictResponse(
-            model=model,
-            version=result.servable.version,
-            predictions=[_prediction(prediction) for prediction in result.predictions],
-        )
+        response = pb.PredictResponse(model=model, version=result.servable.version)
+        for prediction in result.predictions:
+            _add_prediction(response, prediction)
+        return response
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """Describes one model."""
@@ -219,23 +218,25 @@ def _located(error: GatewayError, field: str) -> GatewayError:
     return error
 
 
-def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
+def _add_prediction(response: pb.PredictResponse, prediction: Prediction | GatewayError) -> None:
+    """Adds to the response in place: messages that are put together from others are copied each time."""
     if isinstance(prediction, GatewayError):
-        return pb.Prediction(error=instance_error(prediction))
+        response.predictions.add(error=instance_error(prediction))
+        return
+    added = response.predictions.add(id=prediction.receipt)
     answer = prediction.answer
     if isinstance(answer, Classification):
-        top = [pb.ClassScore(label=s.label, class_index=s.class_index, score=s.score) for s in answer.top]
+        classification = added.classification
         best = answer.top[0]
-        return pb.Prediction(
-            id=prediction.receipt,
-            classification=pb.Classification(
-                label=best.label, class_index=best.class_index, confidence=best.score, top=top
-            ),
-        )
-    if isinstance(answer, Regression):
-        return pb.Prediction(id=prediction.receipt, regression=pb.Regression(value=answer.value))
-    outputs = {name: tensors.to_proto(array) for name, array in answer.outputs.items()}
-    return pb.Prediction(id=prediction.receipt, outputs=tensor_pb2.NamedTensors(tensors=outputs))
+        classification.label, classification.class_index = best.label, best.class_index
+        classification.confidence = best.score
+        for label, class_index, score in answer.top:
+            classification.top.add(label=label, class_index=class_index, score=score)
+    elif isinstance(answer, Regression):
+        added.regression.value = answer.value
+    else:
+        outputs = {name: tensors.to_proto(array) for name, array in answer.outputs.items()}
+        added.outputs.CopyFrom(tensor_pb2.NamedTensors(tensors=outputs))
 
 
 def instance_error(error: GatewayError) -> pb.InstanceError:

@@ -28,6 +28,8 @@ _NUMPY = {
 }
 _DATA_TYPE = {dtype: code for code, dtype in _NUMPY.items()}
 _FLOATS = (pb.DATA_TYPE_FLOAT16, pb.DATA_TYPE_BFLOAT16, pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT64)
+_FIELDS = ("data", "float_values", "int_values", "string_values")
+_LITTLE_ENDIAN = {code: dtype.newbyteorder("<") for code, dtype in _NUMPY.items()}
 _MAX_DIMENSIONS = 32
 
 
@@ -41,7 +43,7 @@ def to_numpy(tensor: pb.Tensor) -> Array:
     if tensor.dtype not in _NUMPY:
         raise InvalidInput("the tensor has no dtype that is known", reason="TENSOR_TYPE_UNKNOWN")
     dtype, shape = _NUMPY[tensor.dtype], tuple(tensor.shape)
-    if len(shape) > _MAX_DIMENSIONS or any(size < 0 for size in shape):
+    if len(shape) > _MAX_DIMENSIONS or min(shape, default=0) < 0:
         raise _malformed(f"the shape {list(shape[:_MAX_DIMENSIONS])} is impossible")
     field = _filled_field(tensor)
     values = getattr(tensor, field)
@@ -51,7 +53,7 @@ def to_numpy(tensor: pb.Tensor) -> Array:
         raise _malformed(f"the shape {list(shape)} needs {expected} {unit}, there are {len(values)}")
     try:
         if field == "data":
-            return np.frombuffer(values, dtype.newbyteorder("<")).reshape(shape)
+            return np.frombuffer(values, _LITTLE_ENDIAN[tensor.dtype]).reshape(shape)
         if field == "string_values":
             array = np.empty(count, object)
             array[:] = values
@@ -70,7 +72,7 @@ def _filled_field(tensor: pb.Tensor) -> str:
         allowed = ["string_values"]
     else:
         allowed = ["data", "float_values" if tensor.dtype in _FLOATS else "int_values"]
-    filled = [name for name in ("data", "float_values", "int_values", "string_values") if len(getattr(tensor, name))]
+    filled = [name for name in _FIELDS if len(getattr(tensor, name))]
     if len(filled) > 1:
         raise _malformed(f"elements stand in {' and '.join(filled)}; expected one of them")
     if filled and filled[0] not in allowed:

@@ -1,5 +1,7 @@
 """The span of each call, and those of the interceptors that may take time."""
 
+from collections.abc import Awaitable
+
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
@@ -17,7 +19,7 @@ class CallSpans(Interceptor):
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    async def on_start(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Begins the span and tells the call of it."""
         span = self._tracer.start_span(
             call.method.removeprefix("/"),
@@ -67,11 +69,13 @@ class Spanned(Interceptor):
         with self._tracer.start_as_current_span(
             self._name, context, record_exception=False, set_status_on_exception=False
         ):
-            await self._inner.on_start(call)
+            waiting = self._inner.on_start(call)
+            if waiting is not None:
+                await waiting
 
-    async def on_message(self, call: Call) -> None:
+    def on_message(self, call: Call) -> Awaitable[None] | None:
         """The inner one's."""
-        await self._inner.on_message(call)
+        return self._inner.on_message(call)
 
     def on_end(self, call: Call) -> None:
         """The inner one's."""

@@ -1,15 +1,15 @@
 """The spans of what happens between the interceptors and the model server."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, Tracer
-from prometheus_client import Histogram
 
 from gateway.call import current_call
+from gateway.tallies import Observations
 
 _SPANNED = "preprocess"
 flight: ContextVar[Sequence[Span]] = ContextVar("flight", default=())
@@ -25,31 +25,23 @@ def call_span() -> Span | None:
 class Stages:
     """A histogram of stages to whoever observes, which makes a span of each preprocessing too."""
 
-    def __init__(self, histogram: Histogram, tracer: Tracer) -> None:
-        self._histogram = histogram
+    def __init__(self, observations: Observations, tracer: Tracer) -> None:
+        self._observations = observations
         self._tracer = tracer
 
-    def labels(self, model: str, stage: str) -> Any:
-        """The stage's own histogram."""
-        child = self._histogram.labels(model, stage)
-        return _Stage(child, stage, self._tracer) if stage == _SPANNED else child
+    def of(self, model: str, stage: str) -> Callable[[float], None]:
+        """Takes one observation of a stage that ends now."""
+        plain = self._observations.of(model, stage)
+        return partial(self._spanned, model, stage, plain) if stage == _SPANNED else plain
 
-
-class _Stage:
-    def __init__(self, histogram: Histogram, name: str, tracer: Tracer) -> None:
-        self._histogram = histogram
-        self._name = name
-        self._tracer = tracer
-
-    def observe(self, seconds: float) -> None:
-        """Notes that the stage, which ends now, took so long."""
+    def _spanned(self, model: str, stage: str, plain: Callable[[float], None], seconds: float) -> None:
         call = current_call.get(None)
-        if call is None:
-            self._histogram.observe(seconds)
-            return
-        self._histogram.observe(seconds, call.exemplar)
-        if call.span is not None:
-            _past(self._tracer, self._name, call.span, seconds)
+        if call is None or call.exemplar is None:
+            plain(seconds)
+        else:
+            self._observations.observe(seconds, call.exemplar, model, stage)
+        if call is not None and call.span is not None:
+            _past(self._tracer, stage, call.span, seconds)
 
 
 class Batches:

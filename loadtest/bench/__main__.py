@@ -4,84 +4,142 @@ import argparse
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from loadtest.bench import floors
 from loadtest.bench.load import Figure, Load, LoadError, Target, run
 from serving.wire import codec
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
 from stack.__main__ import MODEL, MODELS, ensure_key, ensure_model, free_port, start, start_gateway
-from stack.processes import child
+from stack.processes import Child, child
 from tensorgate import Client
 from tensorgate.requests import pixels, predict_request
 
 PREDICT = "/tensorgate.v1.InferenceService/Predict"
-WARM_UP = 500
+NO_OP = "loadtest.bench.no_op"
+MANY = 32
+# A share of the calls; the first ones find a cold process.
+WARM_UP = 0.1
 # Number 1023, the integer 0.
 UNKNOWN_FIELD = b"\xf8\x3f\x00"
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is asked, of which gateway."""
+
+    name: str
+    method: str
+    message: bytes
+    module: str = "gateway"
+    rows: int = 1
 
 
 def main() -> int:
-    """Measures and prints a table; 1 if a call failed."""
+    """Measures and prints a table; 1 if a call failed, or with --check if a floor was missed."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
     parser.add_argument("--calls", type=int, default=8000, help="in each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="the median of them counts (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="also write every figure to this file")
+    parser.add_argument("--plot", type=Path, help="also draw the ratios into this file")
+    parser.add_argument("--check", action="store_true", help="end with status 1 if a floor is missed")
     options = parser.parse_args()
     ensure_model()
     key = ensure_key()
+    cases = _cases()
+    with ExitStack() as children, tempfile.TemporaryDirectory() as scratch:
+        echo = children.enter_context(
+            child("the echo", [sys.executable, "-m", "loadtest.bench.echo"], Path(scratch) / "echo.log")
+        )
+        echo_target = Target(
+            echo.wait_for("serving on ", 30).split()[-1], "/bench.Echo/Echo", cases[0].message, pid=echo.pid
+        )
+        targets: dict[Key, tuple[Target, Load]] = {}
+        for load in (floors.CROWD, floors.ALONE):
+            targets["", "echo", load] = echo_target, _load(load, options.calls)
+        for (transport, module), (address, http, gateway) in _gateways(children).items():
+            with Client(address, key=key) as client:
+                client.predict(np.zeros((28, 28), np.float32))
+            for case in cases:
+                if case.module != module:
+                    continue
+                target = Target(address, case.method, case.message, pid=gateway.pid, http=http)
+                targets[transport, case.name, floors.CROWD] = target, _load(floors.CROWD, options.calls // case.rows)
+                if case is cases[0]:
+                    targets[transport, case.name, floors.ALONE] = target, _load(floors.ALONE, options.calls)
+        try:
+            figures = _measure(targets, key, options.rounds, Path(scratch))
+        except LoadError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+    alone = {load: figures.pop(("", "echo", load)) for load in (floors.CROWD, floors.ALONE)}
+    judged = floors.judge(figures, alone)
+    print("\n" + floors.table(judged, alone))
+    if options.json:
+        floors.write(judged, alone, options.json)
+    if options.plot:
+        floors.plot(judged, options.plot)
+    return int(options.check and any(one.missed for one in judged))
+
+
+def _cases() -> list[Case]:
     sample = next(iter(sorted(MODELS.glob(f"{MODEL}/*/assets.extra/samples/7-*.png"))))
     tensor = np.zeros((28, 28), np.float32)
     # A stroke, since a blank page is refused.
     stroke = np.zeros((28, 28), np.uint8)
     stroke[6:22, 12:16] = 255
-    cases = {"PNG": sample, "pixels": pixels(stroke), "tensor": tensor}
-    messages = {
-        name: predict_request([instance], model=MODEL, version=0, signature="", top_k=0).SerializeToString()
-        for name, instance in cases.items()
+
+    def predict(*instances: Any) -> bytes:
+        return predict_request(list(instances), model=MODEL, version=0, signature="", top_k=0).SerializeToString()
+
+    tfs_predict = "/tensorflow.serving.PredictionService/Predict"
+    return [
+        Case("tensor", PREDICT, predict(tensor)),
+        Case("pixels", PREDICT, predict(pixels(stroke))),
+        Case("PNG", PREDICT, predict(sample)),
+        Case("TFS", tfs_predict, _tfs_request(tensor)),
+        Case("TFS, passed on", tfs_predict, _tfs_request(tensor, alone=True)),
+        Case("OIP", "/inference.GRPCInferenceService/ModelInfer", _oip_request(tensor)),
+        Case(f"{MANY} tensors", PREDICT, predict(*[tensor] * MANY), rows=MANY),
+        Case(f"{MANY} PNGs", PREDICT, predict(*[sample] * MANY), rows=MANY),
+        Case("no-op backend", PREDICT, predict(tensor), module=NO_OP),
+    ]
+
+
+def _gateways(children: ExitStack) -> dict[tuple[str, str], tuple[str, str, Child]]:
+    """The gateways by transport and module, each with its addresses for gRPC and HTTP."""
+    processes = start(argparse.Namespace(server=0, gateway=0, http=0, transport=floors.AIO), children)
+    gateways = {(floors.AIO, "gateway"): (processes.address, processes.http, processes.gateway)}
+    for transport in (floors.AIO, floors.ENVOY) if find_spec("pyvoy") else (floors.AIO,):
+        for module in ("gateway", NO_OP):
+            if (transport, module) not in gateways:
+                address, http = (f"127.0.0.1:{free_port()}" for _ in range(2))
+                gateway = start_gateway(children, processes.backend, address, http, transport, module=module)
+                gateways[transport, module] = address, http, gateway
+    return gateways
+
+
+def _load(name: str, calls: int) -> Load:
+    return Load(max(calls // 8, 1), connections=1, streams=1) if name == floors.ALONE else Load(max(calls, 128))
+
+
+def _measure(targets: dict[Key, tuple[Target, Load]], key: str, rounds: int, scratch: Path) -> dict[Key, Figure]:
+    """The median of each, by rate. Round after round, so that a machine that slows down slows all of them."""
+    figures: dict[Key, list[Figure]] = {name: [] for name in targets}
+    for _ in range(rounds):
+        for name, (target, load) in targets.items():
+            run(target, key, Load(max(round(load.calls * WARM_UP), 128), load.connections, load.streams), scratch)
+            figures[name].append(run(target, key, load, scratch))
+    return {
+        name: sorted(measured, key=lambda figure: figure.rate)[len(measured) // 2] for name, measured in figures.items()
     }
-    foreign = {
-        "TFS Predict": ("/tensorflow.serving.PredictionService/Predict", _tfs_request(tensor)),
-        "TFS Predict, alone": ("/tensorflow.serving.PredictionService/Predict", _tfs_request(tensor, alone=True)),
-        "OIP tensor": ("/inference.GRPCInferenceService/ModelInfer", _oip_request(tensor)),
-    }
-    with ExitStack() as children, tempfile.TemporaryDirectory() as scratch:
-        echo = children.enter_context(
-            child("the echo", [sys.executable, "-m", "loadtest.bench.echo"], Path(scratch) / "echo.log")
-        )
-        echo_address = echo.wait_for("serving on ", 30).split()[-1]
-        processes = start(argparse.Namespace(server=0, gateway=0, http=0, transport="grpc.aio"), children)
-        gateways = {"grpc.aio": processes.address}
-        if find_spec("pyvoy"):
-            address, http = (f"127.0.0.1:{free_port()}" for _ in range(2))
-            start_gateway(children, processes.backend, address, http, "envoy")
-            gateways["envoy"] = address
-        for address in gateways.values():
-            with Client(address, key=key) as client:
-                for instance in cases.values():
-                    client.predict(instance)
-        targets = {"bare grpc.aio echo": Target(echo_address, "/bench.Echo/Echo", messages["tensor"])} | {
-            f"gateway on {transport}, {name}": Target(address, method, message)
-            for name, (method, message) in ({name: (PREDICT, m) for name, m in messages.items()} | foreign).items()
-            for transport, address in gateways.items()
-        }
-        figures: dict[str, list[Figure]] = {name: [] for name in targets}
-        try:
-            # Round after round, so that a machine that slows down slows all of them.
-            for number in range(options.rounds + 1):
-                for name, target in targets.items():
-                    load = Load(options.calls if number else WARM_UP)
-                    figure = run(target, key, load, Path(scratch))
-                    if number:
-                        figures[name].append(figure)
-        except LoadError as error:
-            print(f"bench: {error}", file=sys.stderr)
-            return 1
-    _print_table(figures)
-    return 0
 
 
 def _tfs_request(tensor: Any, *, alone: bool = False) -> bytes:
@@ -95,16 +153,6 @@ def _oip_request(tensor: Any) -> bytes:
     request = oip.ModelInferRequest(model_name=MODEL, raw_input_contents=[tensor.tobytes()])
     request.inputs.add(name="image", datatype="FP32", shape=(1, 28, 28))
     return request.SerializeToString()
-
-
-def _print_table(figures: dict[str, list[Figure]]) -> None:
-    medians = {
-        name: sorted(measured, key=lambda figure: figure.rate)[len(measured) // 2] for name, measured in figures.items()
-    }
-    reference = next(iter(medians.values())).rate
-    print(f"\n{'single-row calls, 8 connections × 16 streams':46}{'calls/s':>9}{'p50 ms':>9}{'ratio':>7}")
-    for name, figure in medians.items():
-        print(f"{name:46}{figure.rate:9.0f}{figure.p50 * 1e3:9.1f}{figure.rate / reference:7.2f}")
 
 
 if __name__ == "__main__":

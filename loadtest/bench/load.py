@@ -4,8 +4,13 @@ import re
 import shutil
 import struct
 import subprocess
+import urllib.request
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 
 class LoadError(Exception):
@@ -29,6 +34,10 @@ class Target:
     method: str
     message: bytes
     content_type: str = "application/grpc"
+    pid: int | None = None
+    """The server's process, where it is to be measured."""
+    http: str | None = None
+    """Where a gateway tells how its calls ended; h2load itself does not see it."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +48,14 @@ class Figure:
     """Calls a second."""
     p50: float
     """Seconds."""
+    cpu: float = 0.0
+    """Processor seconds of the server in a call, where its process is known: on a busy machine the steadiest figure."""
 
 
 def run(target: Target, key: str, load: Load, scratch: Path) -> Figure:
-    """Calls `target` and measures; LoadError unless every call ended with an HTTP success.
+    """Calls `target` and measures; LoadError unless every call ended well, as far as that can be told.
 
-    The gRPC status travels in trailers, which h2load does not look at: check an answer before.
+    The gRPC status travels in trailers, which h2load does not look at: check an answer before, or let a gateway say.
     """
     if shutil.which("h2load") is None:
         raise LoadError("h2load is missing; Debian and Ubuntu have it in the package nghttp2-client")
@@ -66,11 +77,36 @@ def run(target: Target, key: str, load: Load, scratch: Path) -> Figure:
         f"--header=authorization: Bearer {key}",
         f"http://{target.address}{target.method}",
     ]
+    failed = _failed(target.http)
+    began = _cpu_seconds(target.pid)
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    cpu = (_cpu_seconds(target.pid) - began) / load.calls
     rate = re.search(r"finished in .*?, ([\d.]+) req/s", ended.stdout)
     succeeded = re.search(r"(\d+) succeeded", ended.stdout)
     if ended.returncode or not rate or not succeeded or int(succeeded.group(1)) != load.calls:
         raise LoadError(f"h2load: {ended.stdout[-400:]}{ended.stderr[-400:]}")
+    if failures := _failed(target.http) - failed:
+        raise LoadError(f"calls of {target.method} failed: {dict(failures)}")
     # Start, status and duration of each call, times in microseconds.
     durations = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
-    return Figure(float(rate.group(1)), durations[len(durations) // 2] / 1e6)
+    return Figure(float(rate.group(1)), durations[len(durations) // 2] / 1e6, cpu)
+
+
+def _failed(http: str | None) -> Counter[str]:
+    """How many of a gateway's calls have failed so far, by status code."""
+    failed: Counter[str] = Counter()
+    if http is not None:
+        with urllib.request.urlopen(f"http://{http}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "tensorgate_calls_total" and sample.labels["code"] != "OK":
+                    failed[sample.labels["code"]] += int(sample.value)
+    return failed
+
+
+def _cpu_seconds(pid: int | None) -> float:
+    if pid is None:
+        return 0.0
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system

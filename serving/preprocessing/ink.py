@@ -8,8 +8,11 @@ from PIL import Image, ImageFilter
 from pydantic import Field
 
 from serving.preprocessing.errors import InputError
+from serving.preprocessing.many import Images, Made, for_many, for_stacks
 
 Plane = NDArray[np.uint8]
+Planes = NDArray[np.uint8]
+"""Images of one size: (n, height, width)."""
 Level = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Side = Annotated[int, Field(ge=1, le=16_384)]
@@ -20,26 +23,37 @@ _LEVELS = np.arange(256)
 _MAD_TO_SIGMA = 1.4826
 
 
-def invert_light_background(image: Plane) -> Plane:
-    """Inverts an image whose ground is light, so that what is drawn is bright on dark.
+@for_stacks
+def invert_light_background(images: Planes) -> Planes:
+    """Inverts images whose ground is light, so that what is drawn is bright on dark.
 
     Ground is what most pixels are, light is what lies above the middle between the darkest and the brightest: that
     holds for dim photos too. An image of one level is all ground, light above the middle of all levels.
     """
-    low, high = int(image.min()), int(image.max())
-    middle = (low + high if low < high else _WHITE) / 2
-    return _WHITE - image if _quantile(_counts(image), 0.5) > middle else image
+    counts = _counts(images)
+    low, high = (counts > 0).argmax(axis=1), _WHITE - (counts[:, ::-1] > 0).argmax(axis=1)
+    light = _quantiles(counts, 0.5)[0] > np.where(low < high, low + high, _WHITE) / 2
+    return np.where(light[:, np.newaxis, np.newaxis], _WHITE - images, images) if light.any() else images
 
 
-def flatten_background(image: Plane, *, tolerance: Level = 12, grid: Side = 48) -> Plane:
+@for_stacks
+def flatten_background(images: Planes, *, tolerance: Level = 12, grid: Side = 48) -> Planes:
     """Takes uneven light out of the ground: subtracts a quadratic surface fitted to it.
 
     The fit is robust (what is drawn is left out of it) and works on every n-th pixel, `grid` a side. A ground that
     varies by no more than `tolerance` is left alone.
     """
-    counts = _counts(image)
-    if _quantile(counts, 0.6) - _quantile(counts, 0.05) <= tolerance:
-        return image
+    most, least = _quantiles(_counts(images), 0.6, 0.05)
+    uneven = np.flatnonzero(most - least > tolerance)
+    if not uneven.size:
+        return images
+    flat = images.copy()
+    for place in uneven:
+        flat[place] = _flattened(images[place], grid)
+    return flat
+
+
+def _flattened(image: Plane, grid: int) -> Plane:
     stride = max(1, min(image.shape) // grid)
     sample = image[::stride, ::stride].astype(np.float64)
     terms = _quadratic(*sample.shape).reshape(-1, 6)
@@ -56,39 +70,54 @@ def flatten_background(image: Plane, *, tolerance: Level = 12, grid: Side = 48) 
     return flat
 
 
-def stretch_contrast(image: Plane, *, min_contrast: Level = 16) -> Plane:
+@for_stacks
+def stretch_contrast(images: Planes, *, min_contrast: Level = 16) -> Made:
     """Maps the ground with its noise to 0 and the ink to 255, linearly in between.
 
     Ink and ground are told apart by Otsu's threshold (IEEE Trans. SMC 9(1), 1979). InputError NO_CONTENT if they are
     less than `min_contrast` levels apart: on a blank page there is nothing but noise.
     """
-    counts = _counts(image)
-    threshold = _otsu(counts)
-    ground, ink = counts.copy(), counts.copy()
-    ground[threshold + 1 :] = 0
-    ink[: threshold + 1] = 0
-    level = _quantile(ground, 0.5)
-    contrast = _quantile(ink, 0.9) - level if ink.any() and ground.any() else 0
-    if contrast < max(min_contrast, 1):
-        raise InputError(
-            "NO_CONTENT",
-            f"the image is blank: its levels are {contrast} apart; expected something at least {min_contrast} brighter "
-            "or darker than its ground",
-        )
-    deviation = np.bincount(np.abs(_LEVELS - level), weights=ground, minlength=256)
-    low = min(level + 3 * _MAD_TO_SIGMA * _quantile(deviation, 0.5), threshold)
-    high = max(level + contrast, low + 1)
-    mapping: Plane = np.rint(np.clip((_LEVELS - low) * (_WHITE / (high - low)), 0, _WHITE)).astype(np.uint8)
-    return mapping[image]
+    counts = _counts(images)
+    threshold = _otsu(counts)[:, np.newaxis]
+    ground = np.where(threshold < _LEVELS, 0, counts)
+    ink = counts - ground
+    level = _quantiles(ground, 0.5)[0]
+    contrast = np.where(ink.any(axis=1) & ground.any(axis=1), _quantiles(ink, 0.9)[0] - level, 0)
+    deviations = _binned(np.abs(_LEVELS - level[:, np.newaxis]), ground)
+    low = np.minimum(level + 3 * _MAD_TO_SIGMA * _quantiles(deviations, 0.5)[0], threshold[:, 0])
+    high = np.maximum(level + contrast, low + 1)
+    mapping = (_LEVELS - low[:, np.newaxis]) * (_WHITE / (high - low))[:, np.newaxis]
+    mapping = np.rint(np.clip(mapping, 0, _WHITE)).astype(np.uint8)
+    stretched: Planes = mapping.ravel()[_numbered(images)].reshape(images.shape)
+    blank = contrast < max(min_contrast, 1)
+    if not blank.any():
+        return stretched
+    return [
+        _no_content(contrast, min_contrast) if bad else image
+        for image, bad, contrast in zip(stretched, blank.tolist(), contrast.tolist(), strict=True)
+    ]
 
 
-def crop_to_content(image: Plane, *, threshold: Level = 51) -> Plane:
-    """Cuts an image to the rectangle of the pixels above `threshold`; one without any stays as it is."""
-    above = image > threshold
-    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
-    if not rows.size:
-        return image
-    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def _no_content(contrast: int, expected: int) -> InputError:
+    return InputError(
+        "NO_CONTENT",
+        f"the image is blank: its levels are {contrast} apart; expected something at least {expected} brighter "
+        "or darker than its ground",
+    )
+
+
+@for_stacks
+def crop_to_content(images: Planes, *, threshold: Level = 51) -> Made:
+    """Cuts images to the rectangle of the pixels above `threshold`; one without any stays as it is."""
+    above: NDArray[np.bool_] = images > threshold
+    rows, columns = np.logical_or.reduce(above, axis=2), np.logical_or.reduce(above, axis=1)
+    # Of a row without any the first is the first, and the last the last.
+    first = [there.argmax(axis=1).tolist() for there in (rows, columns)]
+    last = [(there.shape[1] - there[:, ::-1].argmax(axis=1)).tolist() for there in (rows, columns)]
+    return [
+        image[top:bottom, left:right]
+        for image, top, bottom, left, right in zip(images, first[0], last[0], first[1], last[1], strict=True)
+    ]
 
 
 def thicken(image: Plane, *, share: Share = 0.15, min_side: Side = 40) -> Plane:
@@ -108,47 +137,64 @@ def thicken(image: Plane, *, share: Share = 0.15, min_side: Side = 40) -> Plane:
     return image
 
 
-def center_of_mass(image: Plane, *, height: Side, width: Side) -> Plane:
-    """Puts an image on a dark canvas of `height` × `width`, its centre of mass in the middle as far as it fits.
+@for_many
+def center_of_mass(images: Images, *, height: Side, width: Side) -> Planes:
+    """Puts images on dark canvases of `height` × `width`, their centre of mass in the middle as far as it fits.
 
     As MNIST was made: the middle is pixel (`height` / 2, `width` / 2). What is larger than the canvas is cut off on the
     right and below; resize first.
     """
-    image = image[:height, :width]
-    weight = float(image.sum(dtype=np.int64))
-    rows, columns = image.shape
-    if weight:
-        row = float(image.sum(axis=1, dtype=np.int64) @ np.arange(rows)) / weight
-        column = float(image.sum(axis=0, dtype=np.int64) @ np.arange(columns)) / weight
-    else:
-        row, column = (rows - 1) / 2, (columns - 1) / 2
-    top = min(max(round(height / 2 - row), 0), height - rows)
-    left = min(max(round(width / 2 - column), 0), width - columns)
-    canvas = np.zeros((height, width), np.uint8)
-    canvas[top : top + rows, left : left + columns] = image
-    return canvas
+    cut = [image[:height, :width] for image in images]
+    corner = np.zeros((len(cut), height, width), np.uint8)
+    for canvas, image in zip(corner, cut, strict=True):
+        canvas[: image.shape[0], : image.shape[1]] = image
+    # What each row and each column weighs; beyond the image nothing.
+    weights = corner.sum(axis=2, dtype=np.int64), corner.sum(axis=1, dtype=np.int64)
+    totals = weights[0].sum(axis=1).tolist()
+    moments = [(weight @ np.arange(weight.shape[1])).tolist() for weight in weights]
+    centered = np.zeros((len(cut), height, width), np.uint8)
+    for canvas, image, total, down, across in zip(centered, cut, totals, *moments, strict=True):
+        rows, columns = image.shape
+        row, column = (down / total, across / total) if total else ((rows - 1) / 2, (columns - 1) / 2)
+        top = min(max(round(height / 2 - row), 0), height - rows)
+        left = min(max(round(width / 2 - column), 0), width - columns)
+        canvas[top : top + rows, left : left + columns] = image
+    return centered
 
 
-def _counts(image: Plane) -> NDArray[np.int64]:
-    """How many pixels each of the 256 levels has: whatever is asked of the levels is asked of these."""
-    return np.bincount(image.ravel(), minlength=256)
+def _numbered(levels: NDArray[Any]) -> NDArray[Any]:
+    """Each pixel's place among the 256 levels of all images, one after the other: (n, pixels)."""
+    count = len(levels)
+    flat = levels.reshape(count, -1)
+    return flat if count == 1 else flat + 256 * np.arange(count)[:, np.newaxis]
 
 
-def _quantile(counts: NDArray[Any], share: float) -> int:
-    """The lowest level that at least `share` of the pixels do not exceed."""
-    below = counts.cumsum()
-    return int(below.searchsorted(share * below[-1]))
+def _counts(images: Planes) -> NDArray[np.int64]:
+    """How many pixels each of the 256 levels has, (n, 256): whatever is asked of the levels is asked of these."""
+    return np.bincount(_numbered(images).ravel(), minlength=256 * len(images)).reshape(-1, 256)
 
 
-def _otsu(counts: NDArray[np.int64]) -> int:
-    """The level that splits the histogram into the two classes with the largest variance between them."""
-    below = counts.cumsum().astype(np.float64)
-    mass = (counts * _LEVELS).cumsum()
-    total, above = below[-1], below[-1] - below
+def _binned(levels: NDArray[np.int64], weights: NDArray[Any]) -> NDArray[Any]:
+    """The sums of the weights at each level: (n, 256)."""
+    return np.bincount(_numbered(levels).ravel(), weights.ravel(), minlength=levels.size).reshape(-1, 256)
+
+
+def _quantiles(counts: NDArray[Any], *shares: float) -> list[NDArray[np.int64]]:
+    """For each share the lowest level that at least so many of the pixels do not exceed, by image."""
+    below = counts.cumsum(axis=1)
+    return [(below >= share * below[:, -1:]).argmax(axis=1) for share in shares]
+
+
+def _otsu(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The level that splits the histogram into the two classes with the largest variance between them, by image."""
+    below = counts.cumsum(axis=1).astype(np.float64)
+    mass = (counts * _LEVELS).cumsum(axis=1)
+    total, above = below[:, -1:], below[:, -1:] - below
     # Variance between the classes, times total²; a class without pixels has none.
-    spread = mass[-1] * below - mass * total
-    between = np.divide(spread * spread, below * above, out=np.zeros(256), where=(below > 0) & (above > 0))
-    return int(between.argmax())
+    spread = mass[:, -1:] * below - mass * total
+    between = np.divide(spread * spread, below * above, out=np.zeros(below.shape), where=(below > 0) & (above > 0))
+    best: NDArray[np.int64] = between.argmax(axis=1)
+    return best
 
 
 def _quadratic(height: int, width: int) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from serving.preprocessing import decode, ink, own, pixels, table, tensor
 from serving.preprocessing.errors import InputError, StepError, StepFailedError
+from serving.preprocessing.many import Failure, Images, Made, over_many
 from serving.validation import problems
 
 # A step takes what the one before it made; its keyword arguments are the parameters that a contract may set.
@@ -72,23 +73,44 @@ class Pipeline:
         self.accepts_rows = bool(columns)
         self.has_own = any(map(own.is_path, self.names))
         self._steps = [step for _, step in named]
+        self._many = [over_many(step) for step in self._steps]
         self._batched = self.names.index(ASSEMBLE) + 1 if self.accepts_rows else 0
 
     def __call__(self, encoded: bytes) -> NDArray[Any]:
         """The tensor made of an encoded image, or of a row as a JSON object; InputError if it is not one."""
         if self.accepts_rows:
             return self._of_rows([table.decode_row(encoded)])[0]
-        return self.from_pixels(self.decode(encoded))
-
-    def decode(self, encoded: bytes) -> NDArray[np.uint8]:
-        """The pixels (height, width, channels) of an encoded image; InputError if it is not one."""
-        return self._run(encoded, self._steps[:1])
+        return _only(self.many([encoded]))
 
     def from_pixels(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """The tensor made of pixels (height, width, channels) as `decode` would have made them."""
-        return self._run(image, self._steps[1:])
+        return _only(self.many([image]))
 
-    def from_rows(self, rows: Sequence[table.Row]) -> list[NDArray[Any] | InputError | StepFailedError]:
+    def decoded(self, images: Sequence[bytes | NDArray[np.uint8]]) -> list[NDArray[np.uint8] | Failure]:
+        """The pixels (height, width, channels) of each image, encoded or pixels already, or what is wrong with it."""
+        if not self.accepts_images:
+            takes = "rows of a table" if self.accepts_rows else "tensors"
+            error = InputError("IMAGES_NOT_ACCEPTED", f"the model takes {takes}, not images")
+            return [error] * len(images)
+        decode = self._many[0]
+        return [decode([image])[0] if isinstance(image, bytes) else image for image in images]
+
+    def many(self, images: Sequence[bytes | NDArray[np.uint8]]) -> list[NDArray[Any] | Failure]:
+        """What becomes of each image, encoded or pixels: a tensor, or an error. Costs less than one after the other."""
+        return self.from_decoded(self.decoded(images))
+
+    def from_decoded(self, images: Sequence[NDArray[np.uint8] | Failure]) -> list[NDArray[Any] | Failure]:
+        """What becomes of what `decoded` gave."""
+        made: Made = images
+        outcome: dict[int, NDArray[Any] | Failure] = {}
+        places: Sequence[int] = range(len(images))
+        for step in self._many[1:]:
+            places, good = _set_apart(places, made, outcome)
+            made = step(good) if len(good) else ()
+        outcome |= zip(places, made, strict=True)
+        return [outcome[place] for place in range(len(images))]
+
+    def from_rows(self, rows: Sequence[table.Row]) -> list[NDArray[Any] | Failure]:
         """For each of a table's rows the tensor, or what is wrong with the row."""
         try:
             return list(self._of_rows(rows))
@@ -106,14 +128,20 @@ class Pipeline:
         rest = self._steps[self._batched :]
         return [functools.reduce(lambda tensor, step: step(tensor), rest, row) for row in value] if rest else value
 
-    def _run(self, value: Any, steps: list[Callable[..., NDArray[Any]]]) -> NDArray[Any]:
-        if not self.accepts_images:
-            takes = "rows of a table" if self.accepts_rows else "tensors"
-            raise InputError("IMAGES_NOT_ACCEPTED", f"the model takes {takes}, not images")
-        for step in steps:
-            value = step(value)
-        result: NDArray[Any] = value
-        return result
+
+def _set_apart(
+    places: Sequence[int], made: Made, failed: dict[int, NDArray[Any] | Failure]
+) -> tuple[Sequence[int], Images]:
+    """Puts what has failed aside, and gives what is left with its places."""
+    if isinstance(made, np.ndarray):
+        return places, made
+    good: list[tuple[int, NDArray[Any]]] = []
+    for place, one in zip(places, made, strict=True):
+        if isinstance(one, Failure):
+            failed[place] = one
+        else:
+            good.append((place, one))
+    return [place for place, _ in good], [one for _, one in good]
 
 
 def build(steps: Iterable[Step], allowed: Collection[str] = ()) -> Pipeline:
@@ -188,6 +216,13 @@ def bind(step: Step, allowed: Collection[str]) -> Callable[..., Any]:
         made: Any = found.model_validate(dict(step.parameters), extra="forbid")
         return cast("Callable[..., Any]", made)
     return functools.partial(found, **dict(_model(found).model_validate(dict(step.parameters))))
+
+
+def _only(made: Sequence[NDArray[Any] | Failure]) -> NDArray[Any]:
+    (one,) = made
+    if isinstance(one, Failure):
+        raise one
+    return one
 
 
 def parameters(step: Step) -> dict[str, Any]:

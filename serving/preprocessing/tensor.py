@@ -5,9 +5,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.preprocessing.many import elementwise
+
 Array = NDArray[Any]
 
 
+@elementwise
 def normalize(image: Array, *, scale: float = 1 / 255, offset: float = 0.0) -> NDArray[np.float32]:
     """Value × `scale` + `offset`, as float32."""
     return image.astype(np.float32) * np.float32(scale) + np.float32(offset)
@@ -23,6 +26,7 @@ def layout(image: Array, *, order: Literal["HW", "HWC", "CHW", "flat"]) -> Array
     return channels_last if order == "HWC" else np.ascontiguousarray(np.moveaxis(channels_last, -1, 0))
 
 
+@elementwise
 def cast(
     image: Array, *, dtype: Literal["float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64"]
 ) -> Array:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, NoReturn
 
 import grpc
@@ -33,29 +33,31 @@ _STATUS = {code: (b"grpc-status", str(code.value[0]).encode()) for code in grpc.
 class Call(grpc.aio.ServicerContext[Any, Any]):
     """The context of a call that runs in the current task; `headers` are the scope's by name."""
 
+    # How every call begins; here, as most calls end with most of it unchanged.
+    _requests: Requests | None = None
+    _metadata: Metadata = ()
+    _encoding = b"identity"
+    _compress_next = True
+    _initial: Headers | None = None
+    _trailing: Metadata = ()
+    _trailing_headers: Sequence[tuple[bytes, bytes]] = ()
+    _code: grpc.StatusCode | None = None
+    _details = ""
+    _aborted: grpc.aio.AbortError | None = None
+    _ended = False
+    _cut_short: grpc.StatusCode | None = None
+    _callbacks: Sequence[Callable[[Any], None]] = ()
+    _deadline: float | None = None
+    _timer: asyncio.TimerHandle | None = None
+    deserializer: Callable[[bytes], Any] | None = None
+    serializer: Callable[[Any], bytes] | None = None
+
     def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         self._scope = scope
         self._headers = headers
         self._receive = receive
         self._send = send
         self._task = asyncio.current_task()
-        self._requests: Requests | None = None
-        self._metadata: Metadata = ()
-        self._encoding = b"identity"
-        self._compress_next = True
-        self._initial: Headers | None = None
-        self._trailing: Metadata = ()
-        self._trailing_headers: Headers = []
-        self._code: grpc.StatusCode | None = None
-        self._details = ""
-        self._aborted: grpc.aio.AbortError | None = None
-        self._ended = False
-        self._cut_short: grpc.StatusCode | None = None
-        self._callbacks: list[Callable[[Any], None]] = []
-        self._deadline: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self.deserializer: Callable[[bytes], Any] | None = None
-        self.serializer: Callable[[Any], bytes] | None = None
 
     # What the application does with a call.
 
@@ -139,6 +141,10 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._requests is not None:
+            # They know each other: apart, they go at once and not when cycles are looked for.
+            self._requests.close()
+            self._requests = None
         for callback in self._callbacks:
             callback(self)
 
@@ -252,7 +258,7 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         """Has `callback` called with this context when the call is over."""
-        self._callbacks.append(callback)
+        self._callbacks = (*self._callbacks, callback)
 
     def done(self) -> bool:
         """Whether the call has ended."""
@@ -292,8 +298,9 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         self.cut_short(grpc.StatusCode.CANCELLED)
 
     def _status(self, code: grpc.StatusCode) -> Headers:
-        message = [(b"grpc-message", quoted(self._details))] if self._details else []
-        return [_STATUS[code], *message, *self._trailing_headers]
+        if not self._details:
+            return [_STATUS[code], *self._trailing_headers]
+        return [_STATUS[code], (b"grpc-message", quoted(self._details)), *self._trailing_headers]
 
     async def _start(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         self._initial = to_headers(metadata)

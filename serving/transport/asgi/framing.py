@@ -31,27 +31,38 @@ class Frames:
         self._max_bytes = max_bytes
         self._encoding = encoding
         self._buffer = bytearray()
+        self._whole: bytes | None = None
+        """The one message that is there, if it came by itself and as it is: most do."""
         # Of the message at the buffer's front, once its prefix is there.
         self._length = -1
         self._compressed = False
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the body."""
+        if self._is_whole(data):
+            self._whole = data[_PREFIX.size :]
+            return
+        if self._whole is not None:
+            self._buffer += framed(self._whole)
+            self._whole = None
         self._buffer += data
         self._look()
 
     @property
     def ready(self) -> bool:
         """Whether a whole message is there."""
-        return 0 <= self._length <= len(self._buffer) - _PREFIX.size
+        return self._whole is not None or 0 <= self._length <= len(self._buffer) - _PREFIX.size
 
     @property
     def empty(self) -> bool:
         """Whether nothing is there, not even a part of a message."""
-        return not self._buffer
+        return not self._buffer and self._whole is None
 
     def pop(self) -> bytes:
         """The next message; one must be ready."""
+        if self._whole is not None:
+            message, self._whole = self._whole, None
+            return message
         end = _PREFIX.size + self._length
         with memoryview(self._buffer) as view:
             message = bytes(view[_PREFIX.size : end])
@@ -61,6 +72,13 @@ class Frames:
         self._length = -1
         self._look()
         return message
+
+    def _is_whole(self, data: bytes) -> bool:
+        """Whether `data` is one message that may be, uncompressed, and nothing else is there."""
+        length = len(data) - _PREFIX.size
+        if length < 0 or self._buffer or self._whole is not None or 0 <= self._max_bytes < length:
+            return False
+        return _PREFIX.unpack_from(data) == (0, length)
 
     def _look(self) -> None:
         if self._length >= 0 or len(self._buffer) < _PREFIX.size:

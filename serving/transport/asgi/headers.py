@@ -19,7 +19,6 @@ _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1
 # What may stand as it is in grpc-message: printable ASCII but the percent sign.
 _UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _KEY = re.compile(r"[0-9a-z_.-]+")
-_TEXT = re.compile(r"[ -~]*")
 # What is the protocol's and no caller's: servicers see none of it, and must not send it.
 RESERVED = frozenset(
     {
@@ -77,18 +76,25 @@ def to_headers(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
     """Metadata as headers. ValueError for a key or a text value that HTTP/2 or gRPC would not carry."""
     headers: Headers = []
     for key, value in metadata:
-        name = key.encode()
-        if not _KEY.fullmatch(key) or name in RESERVED:
-            raise ValueError(f"the metadata key {key!r}; expected 0-9, a-z, _, -, . and none of gRPC's own")
+        name = _name(key)
         if key.endswith("-bin"):
             binary = value.encode() if isinstance(value, str) else value
             headers.append((name, base64.b64encode(binary).rstrip(b"=")))
             continue
         text = value.decode("latin-1") if isinstance(value, bytes) else value
-        if not _TEXT.fullmatch(text):
+        if not (text.isascii() and text.isprintable()):
             raise ValueError(f"the value of the metadata key {key!r}; expected printable ASCII, or a key in -bin")
         headers.append((name, text.encode()))
     return headers
+
+
+@lru_cache(1024)
+def _name(key: str) -> bytes:
+    """The header of a metadata key; ValueError for one that may not be."""
+    name = key.encode()
+    if not _KEY.fullmatch(key) or name in RESERVED:
+        raise ValueError(f"the metadata key {key!r}; expected 0-9, a-z, _, -, . and none of gRPC's own")
+    return name
 
 
 @lru_cache(1024)

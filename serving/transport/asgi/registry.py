@@ -20,6 +20,8 @@ class Registry(grpc.aio.Server):
     def __init__(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> None:
         self._handlers: dict[str, Any] = {}
         self._generic: list[Any] = []
+        self._by_method = all(getattr(interceptor, "by_method", False) for interceptor in interceptors)
+        self._found: dict[str, Any] = {}
         self._find: Callable[[Any], Awaitable[Any]] = self._registered
         # The first interceptor is the outermost.
         for interceptor in reversed(interceptors):
@@ -34,8 +36,16 @@ class Registry(grpc.aio.Server):
         self._handlers |= {f"/{service_name}/{method}": handler for method, handler in method_handlers.items()}
 
     async def handler(self, details: CallDetails) -> Any:
-        """The call's handler with all interceptors around it, or None if there is none."""
-        return await self._find(details)
+        """The call's handler with all interceptors around it, or None if there is none.
+
+        Interceptors with a true `by_method` are asked once for each method.
+        """
+        handler = self._found.get(details.method)
+        if handler is None:
+            handler = await self._find(details)
+            if self._by_method and handler is not None:
+                self._found[details.method] = handler
+        return handler
 
     async def _registered(self, details: Any) -> Any:
         handler = self._handlers.get(details.method)

@@ -62,9 +62,14 @@ class Requests:
         if not self._frames.ready:
             self._ask()
 
+    def close(self) -> None:
+        """Nobody reads any more, or wants to know of the client."""
+        self._on_gone = _nothing
+
     def _ask(self) -> None:
         if self._pending is None and self._error is None:
-            self._pending = asyncio.ensure_future(self._receive())
+            receiving = self._receive()
+            self._pending = receiving if asyncio.isfuture(receiving) else asyncio.ensure_future(receiving)
             self._pending.add_done_callback(self._received)
 
     def _received(self, future: asyncio.Future[MutableMapping[str, Any]]) -> None:
@@ -91,3 +96,7 @@ class Requests:
     def _gone(self) -> None:
         self._error = ClientGoneError("the client has gone")
         self._on_gone()
+
+
+def _nothing() -> None:
+    pass

@@ -12,6 +12,7 @@ from gateway.errors import GatewayError, InvalidInput, Overloaded
 from gateway.guard_settings import LimitSettings
 from gateway.interceptors.admission import Admission
 from gateway.interceptors.call_limits import CallLimits
+from gateway.interceptors.interceptor import Interceptor
 from gateway.limits.memory import MemoryStore
 from gateway.metrics import Metrics
 
@@ -32,6 +33,13 @@ def call(
     )
 
 
+async def begin(interceptor: Interceptor, call_: Call) -> None:
+    """What the chain does when a call comes."""
+    waiting = interceptor.on_start(call_)
+    if waiting is not None:
+        await waiting
+
+
 class Door:
     """An admission and the calls that came to it."""
 
@@ -49,7 +57,7 @@ class Door:
 
         async def run() -> str:
             try:
-                await self.admission.on_start(call_)
+                await begin(self.admission, call_)
                 self.entered.append(name)
                 await self.leave[name].wait()
             except GatewayError as error:
@@ -183,7 +191,7 @@ def limits(**settings: Any) -> CallLimits:
 async def refused(limits: CallLimits, call_: Call, model: str = "") -> tuple[str, str] | None:
     """Reason and whose limit a call is refused for; it ends."""
     try:
-        await limits.on_start(call_)
+        await begin(limits, call_)
         if model:
             await call_.enter(model)
     except Overloaded as error:
@@ -227,10 +235,10 @@ async def test_calls_at_once() -> None:
     """Places are taken while a call lasts; one that is refused, by its client's limit or its model's, leaves none."""
     guard = limits(client={"concurrent_calls": 2}, models={"m": {"concurrent_calls": 1}})
     first, second = call(), call()
-    await guard.on_start(first)
+    await begin(guard, first)
     await first.enter("m")
     assert await refused(guard, second, "m") == ("TOO_MANY_CALLS", "model")
-    await guard.on_start(second)
+    await begin(guard, second)
     assert await refused(guard, call()) == ("TOO_MANY_CALLS", "client")
     guard.on_end(first)
     await second.enter("m")
@@ -243,7 +251,7 @@ async def test_stream() -> None:
     """Each message of a stream counts for its model's rate; the stream is one call at once."""
     guard = limits(models={"m": {"calls_per_second": 0.01, "burst": 3, "concurrent_calls": 1}})
     stream = call()
-    await guard.on_start(stream)
+    await begin(guard, stream)
     for _ in range(3):
         await stream.enter("m")
     with pytest.raises(Overloaded):
@@ -264,11 +272,11 @@ async def test_stream() -> None:
 async def test_priority(client: str, asked: str | None, bulk: bool) -> None:
     """A call may lower its class, and not raise it above its client's."""
     one = call(client=client, **({"x_priority": asked} if asked else {}))
-    await limits(clients={"night": {"priority": "bulk"}}).on_start(one)
+    await begin(limits(clients={"night": {"priority": "bulk"}}), one)
     assert one.bulk is bulk
 
 
 async def test_unknown_priority() -> None:
     """A class that does not exist is an error, not a guess."""
     with pytest.raises(InvalidInput, match="expected `interactive` or `bulk`"):
-        await limits().on_start(call(x_priority="urgent"))
+        await begin(limits(), call(x_priority="urgent"))

@@ -232,3 +232,33 @@ async def test_measures(upstream: Upstream) -> None:
     upstream.gate.set()
     await asyncio.gather(submit(batches, 1, 2), submit(batches, 3))
     assert seen == [(3, 2, [None, None])]
+
+
+async def test_deadlines_in_any_order(upstream: Upstream) -> None:
+    """Each request ends at its own deadline, whether it came before or after those with other ones."""
+    queue = batcher(upstream)
+    times = {seconds: submit(queue, seconds, seconds=seconds) for seconds in (0.3, 0.1, 5.0, 0.2)}
+    began = time.monotonic()
+    for seconds in (0.1, 0.2, 0.3):
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(times[seconds], SOON)
+        assert time.monotonic() - began >= seconds - 0.02
+    upstream.gate.set()
+    assert (await asyncio.wait_for(times[5.0], SOON))["y"].tolist() == [[10.0]]
+
+
+async def test_cancelled_when_its_time_is_over(upstream: Upstream) -> None:
+    """A caller who leaves in the very moment of the deadline leaves once, and its neighbours are served."""
+    queue = batcher(upstream)
+    flying = submit(queue, 1)
+    await turn()
+    late, waiting = submit(queue, 2, seconds=0.05), submit(queue, 3)
+    await turn()
+    asyncio.get_running_loop().call_later(0.06, late.cancel)
+    # Both timers are due at once: the request is ended, and cancelled before its task hears of that.
+    time.sleep(0.1)  # noqa: ASYNC251
+    await asyncio.wait({late}, timeout=SOON)
+    assert late.cancelled()
+    upstream.gate.set()
+    assert (await asyncio.wait_for(flying, SOON))["y"].tolist() == [[2.0]]
+    assert (await asyncio.wait_for(waiting, SOON))["y"].tolist() == [[6.0]]

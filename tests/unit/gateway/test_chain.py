@@ -19,7 +19,7 @@ from gateway.interceptors.request_id import RequestId
 from serving.transport.grpc_aio import GrpcAioServer
 
 
-class Recorder:
+class Recorder(Interceptor):
     """Notes what it sees; refuses with `error` if there is one."""
 
     def __init__(self, name: str, notes: list[str], error: Exception | None = None) -> None:
@@ -105,7 +105,7 @@ async def test_unknown_exception() -> None:
         raise RuntimeError("the password is 1234")
 
     with structlog.testing.capture_logs() as lines, pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(Chain([RequestId(), AccessLog()], max_request_bytes=9), buggy)
+        await call(Chain([RequestId(), AccessLog(100)], max_request_bytes=9), buggy)
     assert "1234" not in (caught.value.details() or "")
     (line,) = lines
     assert (line["code"], line["log_level"]) == ("INTERNAL", "error")

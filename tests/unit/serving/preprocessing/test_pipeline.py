@@ -60,3 +60,16 @@ def test_page() -> None:
     assert Path("docs/preprocessing.md").read_text("utf-8").endswith(f"\n\n{text}")
     for name in STEPS:
         assert f"\n**`{name}`** – " in text
+
+
+def test_many() -> None:
+    """Of many images each gets its own tensor or its own error, in order, whatever is wrong with its neighbours."""
+    pipeline = build([*digits.STEPS[:2], Step(name="stretch_contrast"), *digits.STEPS[2:]])
+    good = [digits.encode(digits.band(label)) for label in (1, 2, 3)]
+    blank = digits.encode(np.zeros((280, 280), np.uint8))
+    made = pipeline.many([good[0], b"no image", good[1], blank, digits.band(3)[:, :, np.newaxis]])
+    for tensor, encoded in zip((made[0], made[2], made[4]), good, strict=True):
+        np.testing.assert_array_equal(tensor, pipeline(encoded))
+    errors = [one.reason for one in made if isinstance(one, InputError)]
+    assert errors == ["IMAGE_UNREADABLE", "NO_CONTENT"]
+    assert [one.reason for one in pipeline.many([blank, b"no image"])] == ["NO_CONTENT", "IMAGE_UNREADABLE"]

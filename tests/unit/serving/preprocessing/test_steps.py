@@ -1,11 +1,16 @@
 """serving.preprocessing.pixels, ink and tensor"""
 
+import functools
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from serving.preprocessing import InputError, ink, pixels, tensor
+from serving.preprocessing.many import over_many
 
 PLANES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=80))
 
@@ -46,6 +51,27 @@ def test_any_image(image: np.ndarray) -> None:
     assert ink.center_of_mass(image, height=28, width=28).shape == (28, 28)
 
 
+@given(st.lists(PLANES | hnp.arrays(np.uint8, (28, 28)), min_size=1, max_size=12), st.data())
+def test_many_as_one_by_one(images: list[np.ndarray], data: st.DataObject) -> None:
+    """Many images at once, of whatever sizes, become what each becomes by itself, or get the same error."""
+    images += data.draw(st.lists(st.sampled_from(images), max_size=6))
+    for step, parameters in (
+        (ink.invert_light_background, {}),
+        (ink.flatten_background, {}),
+        (ink.stretch_contrast, {}),
+        (ink.crop_to_content, {}),
+        (ink.center_of_mass, {"height": 28, "width": 28}),
+        (tensor.normalize, {}),
+    ):
+        many = over_many(functools.partial(step, **parameters))(images)
+        for image, made in zip(images, many, strict=True):
+            if isinstance(made, InputError):
+                with pytest.raises(InputError, match=re.escape(str(made))):
+                    step(image, **parameters)
+            else:
+                np.testing.assert_array_equal(made, step(image, **parameters))
+
+
 def test_grayscale() -> None:
     """Colours become luma; what is transparent becomes what sets the visible off."""
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
@@ -74,7 +100,7 @@ def test_invert() -> None:
     """Dark on light turns over, light on dark stays, however dim the light."""
     image = drawing()
     np.testing.assert_array_equal(ink.invert_light_background(255 - image), image)
-    assert ink.invert_light_background(image) is image
+    np.testing.assert_array_equal(ink.invert_light_background(image), image)
     dim = 90 - image // 4
     assert ink.invert_light_background(dim)[0, 0] < ink.invert_light_background(dim)[14, 11]
 

@@ -1,0 +1,152 @@
+"""From instances to rows: tensors are checked, images and tables preprocessed, as many at once as there are."""
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from gateway.backend import Signature
+from gateway.catalog import Servable
+from gateway.errors import GatewayError
+from gateway.instances import (
+    Image,
+    Instance,
+    Pixels,
+    Record,
+    Row,
+    Tensors,
+    image_rows,
+    pipeline_for,
+    record_rows,
+    to_row,
+)
+
+Picture = Image | Pixels
+Rows = list[Row | GatewayError]
+
+# An image of at most this many bytes is preprocessed on the spot: handing it to a thread would cost more.
+INLINE_BYTES = 2048
+# So are rows of a table that hold this many values together.
+INLINE_VALUES = 512
+# Images after which others get a turn; what more at once would save is little.
+_AT_ONCE = 32
+# Seconds that small images wait for others while their rows would wait for the model server anyhow.
+_GATHERING = 0.002
+
+
+class Preprocessor:
+    """Makes rows of instances. Small images that come in one turn of the event loop are made together, and those that
+    come within a moment where the model server is `busy` with others. With `sources` rows know of what image they are.
+
+    What is large, or may be slow because a step is somebody's own, goes to the `executor`.
+    """
+
+    def __init__(
+        self, executor: Executor, busy: Callable[[Servable, Signature], bool], *, sources: bool = False
+    ) -> None:
+        self._executor = executor
+        self._busy = busy
+        self._sources = sources
+        self._waiting: deque[tuple[Servable, Sequence[Picture], asyncio.Future[Rows]]] = deque()
+        self._count = 0
+        self._next: asyncio.Handle | None = None
+        self._gathering = False
+
+    async def rows(
+        self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
+    ) -> Rows:
+        """Each instance's row, or what is wrong with it."""
+        checked = [_checked(instance, servable, signature) for instance in instances]
+        raw = {place: one for place, one in enumerate(checked) if not isinstance(one, (Row, GatewayError))}
+        made = await self._made(servable, signature, raw) if raw else {}
+        return [one if isinstance(one, (Row, GatewayError)) else made[place] for place, one in enumerate(checked)]
+
+    async def _made(
+        self, servable: Servable, signature: Signature, raw: Mapping[int, Picture | Record]
+    ) -> dict[int, Row | GatewayError]:
+        """What becomes of images and a table's rows, by their places."""
+        own = servable.pipeline is not None and servable.pipeline.has_own
+        records: dict[int, Record] = {}
+        small: dict[int, Picture] = {}
+        large: dict[int, asyncio.Future[Rows]] = {}
+        for place, one in raw.items():
+            if isinstance(one, Record):
+                records[place] = one
+            elif own or _bytes(one) > INLINE_BYTES:
+                large[place] = self._in_thread(image_rows, [one], servable, sources=self._sources)
+            else:
+                small[place] = one
+        made: dict[int, Row | GatewayError] = {}
+        if records:
+            many = own or sum(len(record.values) for record in records.values()) > INLINE_VALUES
+            table = list(records.values())
+            rows = await self._in_thread(record_rows, table, servable) if many else record_rows(table, servable)
+            made |= zip(records, rows, strict=True)
+        if small:
+            made |= zip(small, await self._together(servable, signature, list(small.values())), strict=True)
+        for place, pending in large.items():
+            (made[place],) = await pending
+        return made
+
+    def _in_thread(self, make: Callable[..., Rows], *arguments: Any, **options: Any) -> "asyncio.Future[Rows]":
+        call = functools.partial(make, *arguments, **options)
+        return asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def _together(self, servable: Servable, signature: Signature, images: Sequence[Picture]) -> "asyncio.Future[Rows]":
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Rows] = loop.create_future()
+        self._waiting.append((servable, images, done))
+        self._count += len(images)
+        if self._next is None:
+            self._gathering = self._busy(servable, signature)
+            self._next = loop.call_later(_GATHERING, self._make) if self._gathering else loop.call_soon(self._make)
+        elif self._gathering and self._count >= _AT_ONCE:
+            self._next.cancel()
+            self._gathering, self._next = False, loop.call_soon(self._make)
+        return done
+
+    def _make(self) -> None:
+        """Makes the rows of those who came first and want the same version."""
+        servable, images, done = self._waiting.popleft()
+        asked, together = [(len(images), done)], list(images)
+        while self._waiting and self._waiting[0][0] is servable and len(together) < _AT_ONCE:
+            _, images, done = self._waiting.popleft()
+            asked.append((len(images), done))
+            together += images
+        self._count -= len(together)
+        self._gathering = False
+        self._next = asyncio.get_running_loop().call_soon(self._make) if self._waiting else None
+        try:
+            rows = image_rows(together, servable, sources=self._sources)
+        except Exception as error:
+            # Whatever went wrong is everybody's: a step that fails on what it should refuse.
+            for _, done in asked:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        start = 0
+        for count, done in asked:
+            if not done.done():
+                done.set_result(rows[start : start + count])
+            start += count
+
+
+def _checked(
+    instance: Instance | GatewayError, servable: Servable, signature: Signature
+) -> Row | GatewayError | Picture | Record:
+    """The row of a tensor or what is wrong with it; what is to be preprocessed, as it is, if it may be."""
+    if isinstance(instance, GatewayError):
+        return instance
+    try:
+        if isinstance(instance, Tensors):
+            return to_row(instance, servable, signature)
+        pipeline_for(servable, signature, "rows" if isinstance(instance, Record) else "images")
+    except GatewayError as error:
+        return error
+    return instance
+
+
+def _bytes(image: Picture) -> int:
+    return len(image.encoded) if isinstance(image, Image) else image.array.size

@@ -1,0 +1,95 @@
+"""gateway.preprocessor"""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway import preprocessor
+from gateway.catalog import Servable
+from gateway.errors import InvalidInput
+from gateway.instances import Image, Pixels, Tensors
+from gateway.preprocessor import Preprocessor
+from tests.fakes import digits
+from tests.fakes.backend import signature
+
+SIGNATURE = signature("serving_default", {"image": (np.float32, (-1, 28, 28))}, {})
+IMAGES = [Image(digits.encode(digits.band(label))) for label in range(4)]
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    """A thread for what is large."""
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+@pytest.fixture
+def servable() -> Servable:
+    """A version with the fake digits' contract."""
+    contract = digits.contract()
+    return Servable("digits", 1, {"serving_default": SIGNATURE}, contract, contract.pipeline())
+
+
+async def test_together(executor: ThreadPoolExecutor, servable: Servable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that come in one turn are made together, each gets its own; who leaves takes nobody along."""
+    sizes: list[int] = []
+    original = preprocessor.image_rows
+
+    def noted(images: Any, servable: Servable, **options: Any) -> Any:
+        sizes.append(len(images))
+        return original(images, servable, **options)
+
+    monkeypatch.setattr(preprocessor, "image_rows", noted)
+    rows = Preprocessor(executor, lambda *_: False)
+    requests = [[IMAGES[0]], [Image(b"none"), IMAGES[1]], [IMAGES[2]], [IMAGES[3]]]
+    tasks = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, request)) for request in requests]
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    first, second, left, last = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sizes == [5]
+    assert isinstance(left, asyncio.CancelledError)
+    for row, label in ((first[0], 0), (second[1], 1), (last[0], 3)):
+        np.testing.assert_array_equal(row["image"], servable.pipeline(IMAGES[label].encoded))
+    assert isinstance(second[0], InvalidInput)
+    assert second[0].reason == "IMAGE_UNREADABLE"
+
+
+async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
+    """Tensors, small and large images, and errors of one request keep their places."""
+    tensor = np.full((28, 28), 0.5, np.float32)
+    large = digits.band(2)
+    rows = await Preprocessor(executor, lambda *_: False).rows(
+        servable,
+        SIGNATURE,
+        [Pixels(large[:, :, np.newaxis]), Tensors({None: tensor}), InvalidInput("bad"), IMAGES[1]],
+    )
+    np.testing.assert_array_equal(rows[0]["image"], servable.pipeline.from_pixels(large[:, :, np.newaxis]))
+    assert rows[1]["image"] is tensor
+    assert isinstance(rows[2], InvalidInput)
+    np.testing.assert_array_equal(rows[3]["image"], servable.pipeline(IMAGES[1].encoded))
+
+
+async def test_a_step_that_fails(executor: ThreadPoolExecutor, servable: Servable, monkeypatch: Any) -> None:
+    """What no step should raise reaches who asked, and the next request is served."""
+    rows = Preprocessor(executor, lambda *_: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(preprocessor, "image_rows", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await rows.rows(servable, SIGNATURE, [IMAGES[0]])
+    assert len(await rows.rows(servable, SIGNATURE, [IMAGES[0]])) == 1
+
+
+async def test_while_the_model_is_busy(executor: ThreadPoolExecutor, servable: Servable) -> None:
+    """Images that would wait anyhow wait for others, but no longer than a moment, and no more than go at once."""
+    rows = Preprocessor(executor, lambda *_: True)
+    one = asyncio.ensure_future(rows.rows(servable, SIGNATURE, [IMAGES[0]]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not one.done()
+    assert len(await asyncio.wait_for(one, 5)) == 1
+    many = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, IMAGES * 4)) for _ in range(3)]
+    assert [len(made) for made in await asyncio.wait_for(asyncio.gather(*many), 5)] == [16, 16, 16]
