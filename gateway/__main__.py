@@ -1,8 +1,11 @@
-"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… check-config` looks at settings."""
+"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… rollout` is an operator's hand;
+`… replay` sends captured requests again; `… check-config` looks at settings.
+"""
 
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 
 # gRPC's core writes to stderr by itself, in a form of its own, whenever a stranger's handshake fails; what matters
 # comes back as errors. Read when gRPC is imported.
@@ -25,11 +28,8 @@ INSIDE_ENVOY = "gateway.inside_envoy:app"
 
 def main(arguments: list[str]) -> int:
     """Runs what the command line asks for and returns the exit status."""
-    if arguments[:1] == ["keys"]:
-        return run_keys(arguments[1:])
-    if arguments[:1] == ["settings"]:
-        print(settings_page.page(), end="")
-        return 0
+    if arguments and (command := _COMMANDS.get(arguments[0])):
+        return command(arguments[1:])
     checking = arguments[:1] == ["check-config"]
     if checking:
         arguments = arguments[1:]
@@ -58,6 +58,31 @@ def _serve(settings: Settings, arguments: list[str]) -> int:
     return asyncio.run(run(settings, lambda: load(arguments)))
 
 
+def _run_rollout(arguments: list[str]) -> int:
+    from gateway.rollout_commands import run  # noqa: PLC0415  # gRPC, which what becomes Envoy must not load
+
+    return run(arguments)
+
+
+def _replay(arguments: list[str]) -> int:
+    from gateway.replay.commands import run  # noqa: PLC0415  # serving has no use for it
+
+    return run(arguments)
+
+
+def _print_settings(_arguments: list[str]) -> int:
+    print(settings_page.page(), end="")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "keys": run_keys,
+    "rollout": _run_rollout,
+    "replay": _replay,
+    "settings": _print_settings,
+}
+
+
 def _become_envoy(settings: Settings, arguments: list[str]) -> int:
     """Returns only if that cannot be, or if Envoy's configuration is all that is asked for."""
     try:
@@ -80,6 +105,9 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
         return 1
     return 0
 
+
+# What is done instead of serving.
+COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

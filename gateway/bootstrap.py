@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,9 +13,10 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from starlette.types import ASGIApp
 
-from gateway import configuration, logs, ops
+from gateway import configuration, console, logs, ops, servicers
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
+from gateway.capture.records import CaptureError
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
 from gateway.guards import Guards
@@ -25,13 +26,14 @@ from gateway.interceptors.chain import Chain
 from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
+from gateway.parts import Service, parts_of
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
 from gateway.rest.application import RestApplication
 from gateway.rest.service import rest_application, with_cors
-from gateway.servicers import health, inference, open_inference, tf_serving
+from gateway.servicers import inference, open_inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
@@ -63,10 +65,6 @@ FIRST_LOOK = 0.3
 # The transport takes this many times the largest request, so that one that is too large gets a typed answer; beyond
 # that it is cut off unread.
 OVERSIZE_FACTOR = 4
-# Of every service on the port, for reflection.
-FILES = tuple(
-    module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
-)
 
 
 async def run(settings: Settings, load: Callable[[], Settings]) -> int:
@@ -78,7 +76,7 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
     logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
         await serve(settings, load, member)
-    except (AddressTakenError, CertificateError, KeysFileError, TracingError) as error:
+    except (AddressTakenError, CaptureError, CertificateError, KeysFileError, TracingError) as error:
         return _cannot(error)
     return 0
 
@@ -103,83 +101,72 @@ def _cannot(error: Exception) -> int:
 async def serve(settings: Settings, load: Callable[[], Settings], member: Member | None = None) -> None:
     """Runs the gateway until SIGTERM or SIGINT, alone or as one of several; `load` reads the settings again.
 
-    AddressTakenError, KeysFileError or CertificateError if it cannot start.
+    AddressTakenError, CaptureError, KeysFileError or CertificateError if it cannot start.
     """
     stopping = asyncio.Event()
     metrics = Metrics()
     guards = Guards(settings, metrics)
     tracing = _tracing(metrics)
     backend = TensorFlowServing(settings.backend, metrics, [tracing.upstream] if tracing else [])
-    catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
-    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
-    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
-    upstream = Upstream(
+    catalog = Catalog(
+        settings.models,
         backend,
         metrics,
-        BatchLimits(**settings.batching.model_dump()),
-        cache,
-        tracing.batches if tracing else None,
+        timeout=settings.backend.timeout,
+        allowed_steps=settings.preprocessing.allowed_steps,
     )
+    receipts = _receipts(settings)
+    parts = parts_of(settings, catalog, receipts, metrics, busy=lambda: guards.admission.waiting > 0)
+    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
+    upstream = _upstream(settings, backend, metrics, tracing)
     predictor = Predictor(
         catalog,
         upstream,
-        Receipts(_receipt_key(settings)),
+        receipts,
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
+        observers=[observer for part in parts for observer in part.observers],
     )
-    timeout = settings.backend.timeout
-    inference_servicer = Inference(
-        predictor,
+    predicting, pass_through = _predicting(
+        settings,
+        predictor=predictor,
+        catalog=catalog,
+        upstream=upstream,
+        metrics=metrics,
+        ready=lambda: catalog.ready and not stopping.is_set(),
+    )
+    services = [*predicting, *(service for part in parts for service in part.services)]
+    health = Health(
         catalog,
-        metrics,
-        default_timeout=timeout,
-        max_stream_in_flight=settings.limits.max_stream_in_flight,
+        tuple(name for service in services for name in service.names),
+        models=settings.auth.health_names_models,
     )
-    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=timeout)
-    open_inference_servicer = OpenInference(
-        predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
-    )
-    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
-    health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
     interceptors = _interceptors(guards, metrics, tracing)
-    chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
-    server = _server_type(settings)(
-        [
-            partial(add_InferenceServiceServicer_to_server, inference_servicer),
-            tf_serving_servicer.register,
-            partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
-            partial(add_HealthServicer_to_server, health_servicer),
-            *(
-                [partial(reflection.register, services=(*services, health.NAME), files=FILES)]
-                if settings.reflection
-                else []
-            ),
-        ],
-        interceptors=[chain],
-        max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
-    )
-    tls = guards.certificates
+    server = _server(settings, interceptors, services, health, stopping)
     rest = rest_application(
         settings,
         Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
-        inference=inference_servicer,
-        pass_through=tf_serving_servicer,
+        services=[(service.file, service.servicer) for service in services],
+        pass_through=pass_through,
         predictor=predictor,
         catalog=catalog,
         executor=executor,
     )
-    http = _http_server(
-        settings, ops.application(catalog, metrics, stopping.is_set, with_cors(rest, settings), member), tls, member
+    pages = console.routes() if rest and settings.rest.console else ()
+    pages_and_calls = ops.application(
+        catalog, metrics, stopping.is_set, pages=pages, rest=with_cors(rest, settings), group=member
     )
-    port = _bind(server, settings.listen, tls)
+    http = _http_server(settings, pages_and_calls, guards.certificates, member)
+    port = _bind(server, settings.listen, guards.certificates)
 
     server.on_stop_signal(stopping.set)
     loop = asyncio.get_running_loop()
     watching = loop.create_task(catalog.watch(settings.backend.poll_interval))
     # A backend that is there is known before the first call comes; one that is not must not keep the ports closed.
     await catalog.wait_ready(FIRST_LOOK)
-    await health_servicer.publish()
+    await asyncio.gather(*(part.start() for part in parts))
+    await health.publish()
     guards.start()
     reloader = Reloader(
         settings, load, configuration.file(), [guards.replace, lambda _, new: catalog.replace(new.models)]
@@ -187,9 +174,10 @@ async def serve(settings: Settings, load: Callable[[], Settings], member: Member
     server.on_reload_signal(reloader.ask)
     background = [
         watching,
-        loop.create_task(_publish_health(health_servicer)),
+        loop.create_task(_publish_health(health)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
+        *(loop.create_task(part.run()) for part in parts),
     ]
     http_task = loop.create_task(http.run_until_stopped())
     await server.start()
@@ -203,21 +191,93 @@ async def serve(settings: Settings, load: Callable[[], Settings], member: Member
         models=list(settings.models),
         backend=settings.backend.address,
         auth=settings.auth.enabled,
-        tls=tls is not None,
+        tls=guards.certificates is not None,
     )
 
     await stopping.wait()
-    await _drain(settings, health_servicer, server, rest)
+    await _drain(settings, health, server, rest)
     for task in background:
         task.cancel()
     http.should_exit = True
     await asyncio.gather(http_task, *background, return_exceptions=True)
+    await asyncio.gather(*(part.close() for part in parts))
     await guards.close()
     await backend.close()
     if tracing:
         await tracing.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
+
+
+def _predicting(
+    settings: Settings,
+    *,
+    predictor: Predictor,
+    catalog: Catalog,
+    upstream: Upstream,
+    metrics: Metrics,
+    ready: Callable[[], bool],
+) -> tuple[list[Service], PassThrough]:
+    """The services that predict, in each protocol."""
+    timeout = settings.backend.timeout
+    ours = Inference(
+        predictor,
+        catalog,
+        metrics,
+        default_timeout=timeout,
+        max_stream_in_flight=settings.limits.max_stream_in_flight,
+    )
+    pass_through = PassThrough(catalog, upstream, predictor.observe, default_timeout=timeout)
+    open_ = OpenInference(predictor, catalog, ready=ready, default_timeout=timeout)
+    return [
+        Service(
+            [inference.NAME],
+            inference_service_pb2.DESCRIPTOR,
+            partial(add_InferenceServiceServicer_to_server, ours),
+            ours,
+        ),
+        Service(
+            [tf_serving.PREDICTION, tf_serving.MODEL],
+            tensorflow_serving_pb2.DESCRIPTOR,
+            pass_through.register,
+            pass_through,
+        ),
+        Service(
+            [open_inference.NAME],
+            open_inference_pb2.DESCRIPTOR,
+            partial(add_GRPCInferenceServiceServicer_to_server, open_),
+            open_,
+        ),
+    ], pass_through
+
+
+def _server(
+    settings: Settings,
+    interceptors: Sequence[Interceptor],
+    services: Sequence[Service],
+    health: Health,
+    stopping: asyncio.Event,
+) -> GrpcAioServer | EnvoyServer:
+    registrations = [
+        *(service.register for service in services),
+        partial(add_HealthServicer_to_server, health),
+    ]
+    if settings.reflection:
+        names = [*(name for service in services for name in service.names), servicers.health.NAME]
+        files = [*(service.file for service in services), health_pb2.DESCRIPTOR]
+        registrations.append(partial(reflection.register, services=names, files=files, until=stopping))
+    chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(servicers.health.NAME,))
+    return _server_type(settings)(
+        registrations,
+        interceptors=[chain],
+        max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
+    )
+
+
+def _upstream(settings: Settings, backend: TensorFlowServing, metrics: Metrics, tracing: "Tracing | None") -> Upstream:
+    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
+    limits = BatchLimits(**settings.batching.model_dump())
+    return Upstream(backend, metrics, limits, cache, tracing.batches if tracing else None)
 
 
 def _tracing(metrics: Metrics) -> "Tracing | None":
@@ -289,11 +349,14 @@ async def _publish_health(servicer: Health) -> None:
         await servicer.publish()
 
 
-def _receipt_key(settings: Settings) -> bytes:
-    if settings.receipt_key is not None:
-        return settings.receipt_key.get_secret_value().encode()
-    log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
-    return secrets.token_bytes(32)
+def _receipts(settings: Settings) -> Receipts:
+    if settings.receipt_key is None:
+        log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
+        key = secrets.token_bytes(32)
+    else:
+        key = settings.receipt_key.get_secret_value().encode()
+    fallbacks = (each.get_secret_value().encode() for each in settings.receipt_key_fallbacks)
+    return Receipts(key, *fallbacks, lifetime=settings.receipt_days * 86400)
 
 
 def _with_port(address: str, port: int) -> str:

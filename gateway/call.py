@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.auth.principal import ANONYMOUS, Principal
+from gateway.split import Variant
+
+STICKY_KEY = "x-tensorgate-sticky-key"
 
 
 @dataclass(slots=True)
@@ -36,6 +39,8 @@ class Call:
     model: str = ""
     """As far as the gateway serves it: what a caller merely claims never becomes a metric's label."""
     version: int = 0
+    variant: str = ""
+    """What the version was to a roll-out, where it was not stable."""
     instances: int = 0
     bulk: bool = False
     """Whether the call waits until nothing else does when the gateway is full."""
@@ -54,6 +59,16 @@ class Call:
         self.model = model
         if self.on_model is not None:
             await self.on_model(self, model)
+
+    @property
+    def sticky_key(self) -> str:
+        """What has the same version answer its calls again and again; empty if the caller does not mind."""
+        return self.metadata.get(STICKY_KEY, "")
+
+    def answered_by(self, version: int, variant: Variant) -> None:
+        """Says which version answered."""
+        self.version = version
+        self.variant = "" if variant is Variant.STABLE else variant.name.lower()
 
     @property
     def seconds(self) -> float:

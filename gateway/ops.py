@@ -1,13 +1,13 @@
 """The HTTP port: /metrics, /livez and /readyz for those who operate the gateway, and what else is to be there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from gateway.catalog import Catalog
@@ -37,10 +37,12 @@ def application(
     catalog: Catalog,
     metrics: Metrics,
     draining: Callable[[], bool],
+    *,
+    pages: Sequence[BaseRoute] = (),
     rest: ASGIApp | None = None,
     group: Group | None = None,
 ) -> Starlette:
-    """The ASGI application, which speaks for its `group`; `rest` answers on all other paths."""
+    """The ASGI application, which speaks for its `group`, with `pages`; `rest` answers on all other paths."""
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -61,4 +63,4 @@ def application(
         return Response(encode(registry), headers={"content-type": content_type})
 
     routes = [Route("/metrics", expose), Route("/livez", livez), Route("/readyz", readyz)]
-    return Starlette(routes=[*routes, *([Mount("/", rest)] if rest else [])])
+    return Starlette(routes=[*routes, *pages, *([Mount("/", rest)] if rest else [])])

@@ -14,6 +14,8 @@ class RestSettings(Section):
     """Whether models answer there; /metrics, /livez and /readyz do in any case."""
     docs: bool = True
     """Whether /docs describes the methods to people, and /openapi.json to callers with a key."""
+    console: bool = True
+    """Whether /console/ is a page on which people with a key try the models and watch how they do."""
     cors_origins: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/\s]+)$")], ...] = ()
     """Origins whose pages may call from browsers, e.g. `https://example.org`; `*` for any. Default: none."""
     max_connections: Annotated[int, Field(ge=1)] = 2048

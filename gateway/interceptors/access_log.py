@@ -27,6 +27,8 @@ class AccessLog(Interceptor):
             fields["trace_id"] = call.trace_id
         if call.model:
             fields |= {"model": call.model, "version": call.version}
+        if call.variant:
+            fields["variant"] = call.variant
         if call.streaming:
             fields["messages"] = call.messages
         if call.instances:

@@ -1,6 +1,6 @@
-"""Our own service in JSON: the unary methods by the Connect protocol, POST /<service>/<method>."""
+"""Our own services in JSON: the unary methods by the Connect protocol, POST /<service>/<method>."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from google.protobuf import json_format, message_factory
@@ -9,19 +9,25 @@ from google.protobuf.message import Message
 from gateway.errors import InvalidInput
 from gateway.rest.application import Behaviour
 from gateway.rest.context import HttpContext
-from tensorgate.v1 import inference_service_pb2
 
-SERVICE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"]
-UNARY = [method for method in SERVICE.methods if not (method.client_streaming or method.server_streaming)]
+PACKAGE = "tensorgate.v1"
 
 
-def methods(servicer: Any) -> dict[str, Behaviour]:
-    """The methods by path."""
+def unary(files: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """The unary methods of our own services in `files`, descriptors, by path."""
+    for file in files:
+        for service in file.services_by_name.values() if file.package == PACKAGE else ():
+            for method in service.methods:
+                if not (method.client_streaming or method.server_streaming):
+                    yield f"/{service.full_name}/{method.name}", method
+
+
+def methods(servicers: Iterable[tuple[Any, Any]]) -> dict[str, Behaviour]:
+    """The unary methods of our own services by path; of each service its file's descriptor and who answers."""
     return {
-        f"/{SERVICE.full_name}/{method.name}": _behaviour(
-            message_factory.GetMessageClass(method.input_type), getattr(servicer, method.name)
-        )
-        for method in UNARY
+        path: _behaviour(message_factory.GetMessageClass(method.input_type), getattr(servicer, method.name))
+        for file, servicer in servicers
+        for path, method in unary([file])
     }
 
 

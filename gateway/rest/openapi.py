@@ -1,7 +1,7 @@
 """The OpenAPI document: what the models that a caller may ask take and give."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.call import current_call
@@ -27,26 +27,27 @@ _FAILURES = {
 
 
 class OpenApi:
-    """The document, made anew for each caller."""
+    """The document, made anew for each caller; `files` are the descriptors of the services on the port."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, files: Sequence[Any]) -> None:
         self._catalog = catalog
+        self._files = files
 
     async def document(self, _body: bytes, _context: HttpContext) -> bytes:
         """OpenAPI 3.1, of the models that the caller may ask."""
         principal = current_call.get().principal
         models = [model for name, model in sorted(self._catalog.models.items()) if principal.may("predict", name)]
-        return json.dumps(document(models), ensure_ascii=False).encode()
+        return json.dumps(document(models, self._files), ensure_ascii=False).encode()
 
 
-def document(models: Iterable[Model]) -> Schema:
-    """OpenAPI 3.1 of models."""
+def document(models: Iterable[Model], files: Iterable[Any]) -> Schema:
+    """OpenAPI 3.1 of models, and of our own services in `files`, descriptors."""
     schemas: dict[str, Schema] = {"Error": _error()}
     paths: dict[str, Schema] = {}
     for model in models:
         paths |= _model_paths(model)
-    for method in connect.UNARY:
-        paths[f"/{connect.SERVICE.full_name}/{method.name}"] = {
+    for path, method in connect.unary(files):
+        paths[path] = {
             "post": _operation(
                 method.name,
                 f"{method.name} of tensorgate.v1, by the Connect protocol.",

@@ -1,5 +1,6 @@
 """Puts JSON over HTTP together."""
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -38,23 +39,23 @@ def rest_application(
     settings: Settings,
     chain: grpc.aio.ServerInterceptor,
     *,
-    inference: Any,
+    services: Sequence[tuple[Any, Any]],
     pass_through: PassThrough,
     predictor: Predictor,
     catalog: Catalog,
     executor: Executor,
 ) -> RestApplication | None:
-    """The application, if there is to be one; `inference` is the servicer of our own service."""
+    """The application, if there is to be one; `services` are files' descriptors with their servicers."""
     if not settings.rest.enabled:
         return None
     json = TensorFlowServingJson(pass_through, predictor, catalog, executor, default_timeout=settings.backend.timeout)
-    methods = connect.methods(inference) | {
+    methods = connect.methods(services) | {
         f"/v1/models/{{model}}:{name}": getattr(json, name)
         for name in ("predict", "classify", "regress", "status", "metadata")
     }
     pages: dict[str, Response] = {}
     if settings.rest.docs:
-        methods[openapi.PATH] = openapi.OpenApi(catalog).document
+        methods[openapi.PATH] = openapi.OpenApi(catalog, [file for file, _ in services]).document
         pages["/docs"] = HTMLResponse(
             _DOCS.read_text(encoding="utf-8"),
             headers={"content-security-policy": _POLICY, "x-content-type-options": "nosniff"},
