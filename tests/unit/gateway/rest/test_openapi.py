@@ -7,8 +7,8 @@ import pytest
 
 from gateway.backend import Signature, TensorSpec
 from gateway.catalog import Model, Servable, State, Version
+from gateway.rest import openapi
 from gateway.rest.json_schema import add_message, tensor
-from gateway.rest.openapi import document
 from tensorgate.v1 import inference_service_pb2 as pb
 from tests.fakes import digits
 
@@ -19,6 +19,12 @@ def model(*signatures: Signature, contract: bool = False) -> Model:
     named = {signature.name: signature for signature in signatures}
     servable = Servable("m", 3, named, described, described.pipeline() if described else None)
     return Model("m", {3: Version(3, State.AVAILABLE, servable=servable), 4: Version(4, State.LOADING)})
+
+
+def paths_of(found: Model) -> dict[str, Any]:
+    """What the document says of a model."""
+    paths: dict[str, Any] = openapi.document([found], [pb.DESCRIPTOR])["paths"]
+    return paths
 
 
 def spec(name: str, dtype: Any, *shape: int) -> TensorSpec:
@@ -54,7 +60,7 @@ def test_several_signatures() -> None:
     """Each signature has its forms; but for the default one it must be named. Several inputs go by name."""
     default = Signature("serving_default", {"x": spec("x", np.float32, -1)}, {"y": spec("y", np.float32, -1)})
     two = {name: spec(name, np.int32, -1) for name in ("a", "b")}
-    paths = document([model(default, Signature("two", two, two))])["paths"]
+    paths = paths_of(model(default, Signature("two", two, two)))
     forms = paths["/v1/models/m:predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
     assert [form["required"] for form in forms] == [
         ["instances"],
@@ -69,7 +75,7 @@ def test_several_signatures() -> None:
 
 def test_a_model_that_is_not_ready() -> None:
     """It has a status, and nothing to predict with."""
-    paths = document([Model("m", {4: Version(4, State.LOADING)})])["paths"]
+    paths = paths_of(Model("m", {4: Version(4, State.LOADING)}))
     assert [path for path in paths if path.startswith("/v1/")] == ["/v1/models/m", "/v1/models/m/metadata"]
 
 
@@ -77,7 +83,7 @@ def test_labels_are_named() -> None:
     """A contract says what the classes are."""
     image, scores = spec("image", np.float32, -1, 28, 28), spec("probabilities", np.float32, -1, 10)
     described = model(Signature("serving_default", {"image": image}, {"probabilities": scores}), contract=True)
-    operation = document([described])["paths"]["/v1/models/m:predict"]["post"]
+    operation = paths_of(described)["/v1/models/m:predict"]["post"]
     assert "classification of: 0, 1, 2" in operation["summary"]
 
 
