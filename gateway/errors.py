@@ -8,8 +8,11 @@ GatewayError
 ├── Unauthenticated      no credential, or one that is not valid
 ├── CredentialUncheckable  who could say whether the credential is valid does not answer; retry later
 ├── PermissionDenied     the credential does not cover this
+├── PreprocessingFailed  a preprocessing step of the model's owner failed on the instance
 ├── RequestTooLarge      more bytes or instances than a request may have
 ├── Overloaded           too much at once; retry later
+├── Conflict             somebody else has changed it meanwhile
+├── PreconditionFailed   the state of things does not allow it
 ├── NotReady             no version of the model can answer yet; retry later
 ├── BackendUnavailable   the backend cannot be reached; retry later
 ├── FeedbackUnavailable  labels cannot be kept at the moment; retry later
@@ -94,6 +97,12 @@ class PermissionDenied(GatewayError):
     reason = "SCOPE_MISSING"
 
 
+class PreprocessingFailed(GatewayError):
+    """A preprocessing step of the model's owner failed on the instance; what it raised is the cause, for the log."""
+
+    reason = "STEP_FAILED"
+
+
 class RequestTooLarge(GatewayError):
     """More bytes or instances than a request may have."""
 
@@ -104,6 +113,18 @@ class Overloaded(GatewayError):
     """Too much at once."""
 
     reason = "OVERLOADED"
+
+
+class Conflict(GatewayError):
+    """Somebody else has changed it meanwhile."""
+
+    reason = "CONFLICT"
+
+
+class PreconditionFailed(GatewayError):
+    """The state of things does not allow it."""
+
+    reason = "PRECONDITION_FAILED"
 
 
 class NotReady(GatewayError):

@@ -19,8 +19,12 @@ from pydantic_settings import (
 )
 
 from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.capture_settings import CaptureSettings
+from gateway.drift_settings import DriftSettings
 from gateway.feedback_settings import FeedbackSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
+from gateway.rest_settings import RestSettings
+from gateway.rollout_settings import RolloutSettings
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
@@ -36,6 +40,14 @@ class BatchingSettings(Section):
     """Upstream calls at once for each model version and signature."""
     max_queued_rows: Annotated[int, Field(ge=1)] = 4096
     """Rows that may wait; beyond them callers get RESOURCE_EXHAUSTED."""
+
+
+class PreprocessingSettings(Section):
+    """What models may have the gateway do with their inputs; docs/preprocessing.md lists the steps that there are."""
+
+    allowed_steps: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")], ...] = ()
+    """Steps of one's own that contracts may name, as module:function, or module for all that it defines. A version that
+    names another one is refused. Takes a restart."""
 
 
 class DrainSettings(Section):
@@ -95,15 +107,18 @@ class Settings(BaseSettings):
     listen: Address = "127.0.0.1:50051"
     """host:port for gRPC; port 0 takes a free one and logs it."""
     http: Address = "127.0.0.1:8080"
-    """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
+    """host:port for /metrics, /livez, /readyz and JSON; port 0 takes a free one and logs it."""
     reflection: bool = True
     """Whether gRPC server reflection tells callers with a key of every service and message."""
     transport: Literal["grpc.aio", "envoy"] = "grpc.aio"
     """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction."""
     print_envoy_config: bool = False
     """Prints the configuration that Envoy would be given, as YAML, and ends."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve as one, on the same ports; a connection stays with one of them. Limits that are counted in
+    memory, and those on calls and bytes at once, hold for each by itself."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
-    """Threads that decode images. Default: the number of CPUs."""
+    """Threads that decode images, in each process. Default: the number of CPUs, shared among the workers."""
     receipt_key: SecretStr | None = None
     """Secret of 16 to 64 characters that signs prediction ids; the same on every replica. Default: a new one at every
     start, so that ids from before a restart cannot be checked."""
@@ -114,10 +129,15 @@ class Settings(BaseSettings):
     """Days for which a prediction's id is taken."""
     backend: BackendSettings = BackendSettings()
     batching: BatchingSettings = BatchingSettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
     limits: LimitSettings = LimitSettings()
+    rest: RestSettings = RestSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
+    drift: DriftSettings = DriftSettings()
+    capture: CaptureSettings = CaptureSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    rollout: RolloutSettings = RolloutSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()

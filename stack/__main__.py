@@ -1,4 +1,6 @@
-"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on."""
+"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on.
+`demo-drift` sends digits that have changed, too.
+"""
 
 import argparse
 import os
@@ -23,6 +25,8 @@ MODELS = Path("var/models")
 STATE = Path("var/stack")
 KEYS = STATE / "keys.json"
 LABELS, RECEIPT_KEY = STATE / "feedback.db", STATE / "receipt.key"
+# Newest ones that are served: stable, a candidate, and one that has just been published.
+VERSIONS = 3
 # TensorFlow alone takes seconds to import, more on a busy machine.
 SERVER_TIMEOUT, GATEWAY_TIMEOUT = 120.0, 30.0
 # Longer than it takes to start a model server by hand.
@@ -48,6 +52,8 @@ def main() -> int:
         with ExitStack() as children:
             processes = start(options, children, f"--feedback.database-url=sqlite:///{LABELS}")
             right = classify(processes.address, key)
+            if mode == "demo-drift":
+                _show_drift(processes, key)
             if mode == "run":
                 _print_how_to_use(processes, key, options.transport)
                 _keep_serving(processes, stopping)
@@ -68,6 +74,7 @@ def _options() -> argparse.Namespace:
     for mode, text, ports in (
         ("run", "keep serving until Ctrl-C", (8500, 50051, 8080)),
         ("demo", "end after the answers", (0, 0, 0)),
+        ("demo-drift", "show how inverted and noisy digits are noticed, and end", (0, 0, 0)),
     ):
         options = modes.add_parser(mode, help=text)
         for name, port in zip(("server", "gateway", "http"), ports, strict=True):
@@ -96,7 +103,7 @@ def ensure_key() -> str:
             return presented
     except Unauthenticated:
         pass
-    text, key = create("local", frozenset({"predict:*", "feedback:*"}))
+    text, key = create("local", frozenset({"predict:*", "feedback:*", "admin"}))
     KeysFile(keys=[key]).save(KEYS)
     return text
 
@@ -121,10 +128,10 @@ def keep_receipt_key() -> None:
     os.environ.setdefault("TENSORGATE_RECEIPT_KEY", RECEIPT_KEY.read_text())
 
 
-def start(ports: argparse.Namespace, children: ExitStack, *flags: str) -> Processes:
+def start(ports: argparse.Namespace, children: ExitStack, *flags: str, models: Path = MODELS) -> Processes:
     """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them.
 
-    `flags` are the gateway's, beside those that it always has.
+    `flags` are the gateway's, beside those that it always has; `models` is the model store.
     """
     print("Starting the model server and the gateway …", flush=True)
     # Known beforehand, so that a process that is started again is found where it was.
@@ -133,13 +140,25 @@ def start(ports: argparse.Namespace, children: ExitStack, *flags: str) -> Proces
     server_command = [
         "serving.embedded",
         f"--port={backend.rpartition(':')[2]}",
-        f"--model_name={MODEL}",
-        f"--model_base_path={(MODELS / MODEL).resolve()}",
+        f"--model_config_file={_model_config(models)}",
     ]
     server = children.enter_context(child("the model server", python + server_command, STATE / "server.log"))
     server.wait_for("serving gRPC on ", SERVER_TIMEOUT)
+    # Plans stand beside the versions that they are about.
+    flags = (f"--rollout.plans={models}", *flags)
     gateway = start_gateway(children, backend, address, http, ports.transport, *flags)
     return Processes(server, backend, gateway, address, http)
+
+
+def _model_config(models: Path) -> Path:
+    """The model server's configuration: a roll-out needs more versions than the newest."""
+    config = STATE / "models.config"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{(models / MODEL).resolve()}" '
+        f'model_platform: "tensorflow" model_version_policy {{ latest {{ num_versions: {VERSIONS} }} }} }} }}\n'
+    )
+    return config
 
 
 def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str, *flags: str) -> Child:
@@ -189,6 +208,13 @@ def classify(address: str, key: str) -> int:
             print(f"{sample.name:24}{label:>6}{answer.label:>8}{answer.confidence:>12.1%}{milliseconds:>8.1f}{mark}")
     print(f"\n{right} of {len(by_label)} right", flush=True)
     return right
+
+
+def _show_drift(processes: Processes, key: str) -> None:
+    from stack import demo_drift  # noqa: PLC0415  # the trainer's data take seconds to import
+
+    if not demo_drift.run(processes.address, processes.http, key, MODEL):
+        raise StackError("drift was not noticed as it must be")
 
 
 def _print_how_to_use(processes: Processes, key: str, transport: str) -> None:

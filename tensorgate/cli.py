@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tensorgate import rows
 from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
 from tensorgate.client import Client
 from tensorgate.errors import TensorgateError
+from tensorgate.requests import Instance
 from tensorgate.results import Model, Prediction
 
 STDIN = "-"
@@ -26,7 +28,7 @@ HEADLINES = ("accuracy", "macro_f1", "log_loss", "rmse", "mae", "r2")
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one file."""
+    """What came of one file, or of one line of it."""
 
     file: str
     milliseconds: float
@@ -73,8 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     asking.add_argument("--model", default="", help="its name (default: the gateway's only one)")
     asking.add_argument("--model-version", type=int, default=0, metavar="N", help="(default: the gateway's choice)")
     asking.add_argument("--top-k", type=int, default=3, metavar="K", help="classes to show (default: %(default)s)")
-    predict = commands.add_parser("predict", parents=[shared, asking], help="predict on images")
-    predict.add_argument("files", nargs="+", metavar="FILE", help="an image; - for standard input")
+    predict = commands.add_parser("predict", parents=[shared, asking], help="predict on images, or rows of a table")
+    predict.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="an image, - for one from standard input; or rows, as .csv with a header or .jsonl with an object a line",
+    )
     predict.set_defaults(command=_predict)
     stream = commands.add_parser(
         "stream",
@@ -104,7 +111,15 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(client: Client, options: argparse.Namespace) -> int:
     # Tells at once if the address, the key or the model is wrong, and spares the first prediction the connecting.
     model = client.get_model(options.model)
-    answers = [_ask(client, file, model.name, options) for file in options.files]
+    answers = [
+        answer
+        for file in options.files
+        for answer in (
+            _ask_rows(client, file, model, options)
+            if file.endswith(rows.SUFFIXES)
+            else [_ask(client, file, model.name, options)]
+        )
+    ]
     if options.json:
         print(json.dumps([_as_json(answer) for answer in answers], indent=2))
     else:
@@ -113,7 +128,6 @@ def _predict(client: Client, options: argparse.Namespace) -> int:
 
 
 def _stream(client: Client, options: argparse.Namespace) -> int:
-    under_way: dict[int, tuple[str, float]] = {}
     failed = False
 
     def report(answer: Answer) -> None:
@@ -121,23 +135,38 @@ def _stream(client: Client, options: argparse.Namespace) -> int:
         failed |= bool(answer.error)
         print(json.dumps(_as_json(answer)), flush=True)
 
-    def images() -> Iterator[bytes]:
-        for sequence, (file, image) in enumerate(_readable(map(str.rstrip, sys.stdin), report)):
-            under_way[sequence] = (file, time.perf_counter())
-            yield image
+    images = _readable(map(str.rstrip, sys.stdin), report)
+    for answer in _streamed(client, images, options, in_order=not options.as_they_come):
+        report(answer)
+    return 1 if failed else 0
+
+
+def _streamed(
+    client: Client, named: Iterable[tuple[str, Instance]], options: argparse.Namespace, *, in_order: bool
+) -> Iterator[Answer]:
+    """The answers to instances, each with the name of what it came from."""
+    under_way: dict[int, tuple[str, float]] = {}
+
+    def instances() -> Iterator[Instance]:
+        for sequence, (name, instance) in enumerate(named):
+            under_way[sequence] = (name, time.perf_counter())
+            yield instance
 
     for prediction in client.stream(
-        images(),
-        model=options.model,
-        version=options.model_version,
-        top_k=options.top_k,
-        in_order=not options.as_they_come,
+        instances(), model=options.model, version=options.model_version, top_k=options.top_k, in_order=in_order
     ):
-        file, started = under_way.pop(prediction.sequence)
+        name, started = under_way.pop(prediction.sequence)
         milliseconds = (time.perf_counter() - started) * 1e3
         error = str(prediction.error) if prediction.error else ""
-        report(Answer(file, milliseconds, None if error else prediction, error))
-    return 1 if failed else 0
+        yield Answer(name, milliseconds, None if error else prediction, error)
+
+
+def _ask_rows(client: Client, file: str, model: Model, options: argparse.Namespace) -> Iterator[Answer]:
+    named = ((f"{file}:{line}", values) for line, values in rows.read(file, model.columns))
+    try:
+        yield from _streamed(client, named, options, in_order=True)
+    except (OSError, ValueError) as error:
+        yield Answer(file, 0, error=str(error))
 
 
 def _readable(files: Iterable[str], report: Callable[[Answer], None]) -> Iterator[tuple[str, bytes]]:

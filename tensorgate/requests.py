@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from types import NoneType
 from typing import Any
+
+from google.protobuf import struct_pb2
 
 from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
@@ -14,13 +17,15 @@ from tensorgate.v1 import tensor_pb2
 
 Instance = bytes | os.PathLike[str] | Mapping[str, Any] | pb.Instance | Any
 """An encoded image (bytes, or the path of its file), an array (anything with the buffer protocol, such as numpy's),
-arrays by name, or the message itself."""
+arrays by name, a row of a table (numbers, strings, truth values and None by the columns' names), or the message
+itself."""
 
 Truth = str | int | float
 """What a prediction should have been: a class by its name (str) or its place (int), a regression's value (float)."""
 
 # Labels in one message of a stream.
 _MANY = 500
+_SCALARS = (float, int, str, bool, NoneType)
 # By the struct module's codes, which the buffer protocol uses. Integers go by their size, which differs by platform.
 _FORMATS = {
     "?": tensor_pb2.DATA_TYPE_BOOL,
@@ -99,9 +104,22 @@ def to_instance(instance: Instance) -> pb.Instance:
     if isinstance(instance, os.PathLike):
         return pb.Instance(image=Path(instance).read_bytes())
     if isinstance(instance, Mapping):
+        if all(type(value) in _SCALARS for value in instance.values()):
+            return row(instance)
         tensors = {name: to_tensor(array) for name, array in instance.items()}
         return pb.Instance(tensors=tensor_pb2.NamedTensors(tensors=tensors))
     return pb.Instance(tensor=to_tensor(instance))
+
+
+def row(values: Mapping[str, Any]) -> pb.Instance:
+    """A row of a table: numbers (numpy's too), strings, truth values and None by the columns' names."""
+    message = struct_pb2.Struct()
+    for name, value in values.items():
+        plain = value.item() if hasattr(value, "item") else value
+        if type(plain) not in _SCALARS:
+            raise TypeError(f"column {name!r}: expected a number, a string, a bool or None, not {type(plain).__name__}")
+        message[name] = plain
+    return pb.Instance(row=message)
 
 
 def pixels(array: Any) -> pb.Instance:

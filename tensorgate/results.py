@@ -1,6 +1,6 @@
 """What the gateway answers, as plain typed values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,10 +82,17 @@ class Model:
     @property
     def evaluation(self) -> Mapping[str, float]:
         """The default version's figures on held-out data, e.g. accuracy; empty if it carries no contract."""
-        for version in self.message.versions:
-            if version.version == self.default_version:
-                return dict(version.contract.evaluation)
-        return {}
+        return dict(self._contract.evaluation)
+
+    @property
+    def columns(self) -> Sequence[model_pb2.Column]:
+        """The columns of the rows that the default version takes; empty if it takes none."""
+        return self._contract.columns
+
+    @property
+    def _contract(self) -> model_pb2.Contract:
+        versions = (version for version in self.message.versions if version.version == self.default_version)
+        return next((version.contract for version in versions), model_pb2.Contract())
 
 
 @dataclass(frozen=True, slots=True)
