@@ -1,7 +1,8 @@
 """The metrics of several processes as those of one.
 
-Counters and histograms are added up, those of workers that have ended included. A gauge is what `GAUGES` says; any
-other gauge, and every figure of a process (`process_…`, `python_…`), has a label `worker`.
+Counters and histograms are added up, those of workers that have ended included. A gauge is what `GAUGES` says; of
+qualities, which all read in one database, one worker's are told. Any other gauge, and every figure of a process
+(`process_…`, `python_…`), has a label `worker`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,8 @@ Snapshot = list[Family]
 GAUGES: Mapping[str, Callable[[float, float], float]] = {
     "tensorgate_calls_in_flight": lambda a, b: a + b,
     "tensorgate_calls_waiting": lambda a, b: a + b,
+    "tensorgate_feedback_database_up": min,
+    "tensorgate_feedback_labels_waiting": lambda a, b: a + b,
     "tensorgate_limit_store_down": max,
     "tensorgate_backend_up": min,
     "tensorgate_backend_server_up": min,
@@ -25,6 +28,8 @@ GAUGES: Mapping[str, Callable[[float, float], float]] = {
     "tensorgate_model_version": min,
     "tensorgate_refused_versions": max,
 }
+# Of what all workers read in one place, each tells the same.
+_SHARED = "tensorgate_quality_"
 _ADDED = ("counter", "histogram", "summary")
 _OF_A_PROCESS = ("process_", "python_")
 
@@ -90,6 +95,8 @@ class Merged:
 
 def _combination(family: Family) -> Callable[[float, float], float] | None:
     """How two processes' values become one; None if they stay apart."""
+    if family[0].startswith(_SHARED):
+        return lambda first, _: first
     return (lambda a, b: a + b) if _is_added(family) else GAUGES.get(family[0])
 
 
