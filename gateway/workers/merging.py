@@ -1,7 +1,8 @@
 """The metrics of several processes as those of one.
 
-Counters and histograms are added up, those of workers that have ended included. A gauge is what `GAUGES` says; any
-other gauge, and every figure of a process (`process_…`, `python_…`), has a label `worker`.
+Counters and histograms are added up, those of workers that have ended included. A gauge is what `GAUGES` says; of
+qualities, which all read in one database, one worker's are told. Any other gauge, and every figure of a process
+(`process_…`, `python_…`), has a label `worker`.
 """
 
 import operator
@@ -37,6 +38,8 @@ GAUGES: Mapping[str, Callable[[float, float], float]] = {
     "tensorgate_drift_rows": operator.add,
     "tensorgate_drift_alarm": max,
 }
+# Of what all workers read in one place, each tells the same.
+_SHARED = "tensorgate_quality_"
 _ADDED = ("counter", "histogram", "summary")
 _OF_A_PROCESS = ("process_", "python_")
 
@@ -102,6 +105,8 @@ class Merged:
 
 def _combination(family: Family) -> Callable[[float, float], float] | None:
     """How two processes' values become one; None if they stay apart."""
+    if family[0].startswith(_SHARED):
+        return lambda first, _: first
     return operator.add if _is_added(family) else GAUGES.get(family[0])
 
 
