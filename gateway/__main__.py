@@ -1,5 +1,5 @@
 """`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… check-config` looks at settings;
-`… replay` sends captured requests again.
+`… replay` sends captured requests again, `… report` compares them.
 """
 
 import asyncio
@@ -57,6 +57,12 @@ def _replay(arguments: list[str]) -> int:
     return run(arguments)
 
 
+def _report(arguments: list[str]) -> int:
+    from gateway.report.commands import run  # noqa: PLC0415  # serving has no use for it
+
+    return run(arguments)
+
+
 def _become_envoy(settings: Settings, arguments: list[str]) -> int:
     """Returns only if that cannot be, or if Envoy's configuration is all that is asked for."""
     try:
@@ -79,7 +85,7 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
 
 
 # What is done instead of serving.
-COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay}
+COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay, "report": _report}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

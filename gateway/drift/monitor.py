@@ -90,7 +90,10 @@ class _Watched:
     def show(self, now: float) -> list[Window]:
         """The windows that end at `now`."""
         totals = [(window.seconds, window.total(now)) for window in self.windows]
-        return [Window(seconds, int(total[-1]), compare(self.sketch, total[:-1])) for seconds, total in totals]
+        return [
+            Window(seconds, int(total[-1]), compare(self.sketch.features, self.sketch.parts(total[:-1])))
+            for seconds, total in totals
+        ]
 
 
 class DriftMonitor:
