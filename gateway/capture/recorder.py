@@ -10,7 +10,6 @@ from threading import Thread
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.backend import Tensors
 from gateway.capture.files import Directory
 from gateway.capture.records import redaction, to_log
 from gateway.capture_settings import CaptureSettings
@@ -96,7 +95,7 @@ class Recorder:
         if self._sample() >= self._settings.sampling_rate:
             return
         model = observation.servable.model
-        size = _size(observation.inputs) + _size(observation.outputs)
+        size = observation.nbytes
         if size > self._settings.max_record_bytes:
             self._drop(model, "size")
         elif not self._may(model):
@@ -176,7 +175,3 @@ class Recorder:
             log.error("captured requests are lost", model=model, requests=len(file.frames), message=str(error))  # noqa: TRY400  # the message says it
         else:
             self._metrics.records.labels(model).inc(len(file.frames))
-
-
-def _size(tensors: Tensors) -> int:
-    return sum(array.nbytes for array in tensors.values())

@@ -128,7 +128,7 @@ class DriftMonitor:
             return
         pending.observations.append(observation)
         pending.rows += rows
-        pending.size += observation.inputs[servable.contract.input.name].nbytes
+        pending.size += observation.nbytes
 
     async def run(self) -> None:
         """Flushes until cancelled."""
