@@ -1,21 +1,15 @@
 """What predictions teach those who watch a model: how its inputs and answers are distributed, version by version."""
 
-import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.answers import Answer
 from gateway.backend import Tensors
 from gateway.catalog import Servable
+from gateway.split import Variant
 from serving.reference import Source
 
-
-class Variant(enum.IntEnum):
-    """What a version was to a roll-out when it answered; the number stands in the prediction's receipt."""
-
-    STABLE = 0
-    CANDIDATE = 1
-    SHADOW = 2
+__all__ = ["Observation", "Observer", "Variant"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import Contract, Histogram
+from serving.preprocessing.pipeline import DECODE
 
 BINS = 10
 _INK = 0.5
@@ -59,7 +60,7 @@ def of_inputs(contract: Contract, tensors: NDArray[Any]) -> dict[str, NDArray[np
 
     Of an image those of `of_images`; of a table's row the columns, which its reference names in their order.
     """
-    if contract.preprocessing:
+    if contract.preprocessing and contract.preprocessing[0].name == DECODE:
         return of_images(tensors)
     names = tuple(contract.reference.inputs) if contract.reference else ()
     return of_columns(tensors, names) if tensors.shape[1:] == (len(names),) else {}

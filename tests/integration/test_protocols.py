@@ -18,6 +18,7 @@ from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
 from tensorgate.v1 import drift_service_pb2
 from tensorgate.v1 import inference_service_pb2 as pb
+from tests.fakes.promtool import problems
 from tests.integration.conftest import TIMEOUT, Gateway, digits_server, gateways
 
 OURS, PREDICTION, MODEL, OIP = (
@@ -183,6 +184,12 @@ def test_metrics_and_log(gateway: Gateway, status: Any, rpc: Rpc) -> None:
     text = gateway.get("/metrics")[1]
     assert f'client="all",code="{code}",method="{rpc.path}",model="letters"' in text
     assert "made-up" not in text
+
+
+def test_metrics_are_as_prometheus_wants_them(gateway: Gateway, status: Any) -> None:
+    """Nothing that `promtool check metrics` knows is wrong with the page."""
+    status(RELOAD, "admin")
+    assert problems(gateway.get("/metrics")[1]) == []
 
 
 async def reflect(gateway: Gateway, service: str, key: str, *requests: dict[str, str]) -> list[Any]:
