@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 from gateway.capture.files import Directory
 from gateway.capture.records import redaction, to_log
 from gateway.capture_settings import CaptureSettings
-from gateway.observations import Observation
+from gateway.observations import Observation, Variant
 from serving.wire.tfrecord import frame
 
 log = structlog.get_logger("gateway.capture")
@@ -92,7 +92,8 @@ class Recorder:
 
     def observe(self, observation: Observation) -> None:
         """An Observer."""
-        if self._sample() >= self._settings.sampling_rate:
+        # What a shadow is asked, the version before it was asked too.
+        if self._sample() >= self._settings.sampling_rate or observation.variant is Variant.SHADOW:
             return
         model = observation.servable.model
         size = observation.nbytes
