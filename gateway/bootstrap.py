@@ -28,6 +28,7 @@ from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
+from gateway.rollout.files import PlaceError
 from gateway.rollout.setup import rollouts_of
 from gateway.servicers import health, inference, open_inference, rollouts, tf_serving
 from gateway.servicers.health import Health
@@ -72,7 +73,7 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
     logs.configure(settings.log)
     try:
         await serve(settings, load)
-    except (AddressTakenError, CertificateError, KeysFileError) as error:
+    except (AddressTakenError, CertificateError, KeysFileError, PlaceError) as error:
         return _cannot(error)
     return 0
 
@@ -97,7 +98,7 @@ def _cannot(error: Exception) -> int:
 async def serve(settings: Settings, load: Callable[[], Settings]) -> None:  # noqa: PLR0915  # all parts, in order
     """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
 
-    AddressTakenError, KeysFileError or CertificateError if it cannot start.
+    AddressTakenError, KeysFileError, CertificateError or PlaceError if it cannot start.
     """
     stopping = asyncio.Event()
     metrics = Metrics()
