@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.auth.principal import ANONYMOUS, Principal
 from gateway.split import Variant
@@ -25,6 +26,11 @@ class Call:
     """What the transport knows of the peer, its certificate above all, by gRPC's names; asked for only if needed."""
     started: float = field(default_factory=time.perf_counter)
     request_id: str = ""
+    span: Any = None
+    """OpenTelemetry's span of the call, where there are traces."""
+    trace_id: str = ""
+    exemplar: dict[str, str] | None = None
+    """What histograms keep of the call, if its trace is kept."""
     streaming: bool = False
     messages: int = 0
     """Messages that a streaming caller has sent so far."""

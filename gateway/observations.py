@@ -1,12 +1,13 @@
 """What predictions teach those who watch a model: how its inputs and answers are distributed, version by version."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.answers import Answer
 from gateway.backend import Tensors
 from gateway.catalog import Servable
 from gateway.split import Variant
+from serving.reference import Source
 
 __all__ = ["Observation", "Observer", "Variant"]
 
@@ -22,6 +23,10 @@ class Observation:
     """Preprocessed, each with the batch dimension."""
     answers: Sequence[Answer]
     """One a row."""
+    outputs: Tensors = field(default_factory=dict)
+    """As the model gave them, each with the batch dimension."""
+    sources: Sequence[Source | None] = ()
+    """One a row: what is kept of the image that it was made of, None for a tensor. Empty if all are tensors."""
 
 
 Observer = Callable[[Observation], None]

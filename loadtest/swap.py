@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from loadtest.model import newest, request_of
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.tensorflow_serving_pb2_grpc import ModelServiceStub, PredictionServiceStub
 from stack.processes import Child, child
@@ -43,9 +44,12 @@ class Outcome:
 
 
 async def swap(
-    model: Path, request: tfs.PredictRequest, *, versions: int, seconds: float, flags: tuple[str, ...] = ()
+    model: Path, request: tfs.PredictRequest | None, *, versions: int, seconds: float, flags: tuple[str, ...] = ()
 ) -> Outcome:
-    """Publishes `model` as versions 1, 2, … `versions` within `seconds`, while callers send `request` all the time."""
+    """Publishes `model` as versions 1, 2, … `versions` within `seconds`, while callers send `request` all the time.
+
+    None is a row of zeros.
+    """
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as children:
         base = Path(scratch) / "base"
@@ -54,6 +58,8 @@ async def swap(
         command += [f"--model_name={MODEL}", f"--model_base_path={base}"]
         server = children.enter_context(child("the server", command, Path(scratch) / "log"))
         address = (await asyncio.to_thread(server.wait_for, "serving gRPC on ", TIMEOUT)).split()[-1]
+        if request is None:
+            request = await asyncio.to_thread(request_of, address, MODEL, 1)
         request.model_spec.name = MODEL
         async with grpc.aio.insecure_channel(address) as channel:
             models, watch = ModelServiceStub(channel), _Watch()
@@ -134,13 +140,17 @@ def _resident(server: Child) -> list[int]:
 def main() -> int:
     """Swaps and says what became of it; 1 if a call failed, a wrong version answered, or memory grew by a fifth."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.swap", description=__doc__)
-    parser.add_argument("model", type=Path, help="directory of a SavedModel")
-    parser.add_argument("request", type=Path, help="file with a serialised PredictRequest for it")
+    parser.add_argument("--model", type=Path, help="directory of a SavedModel (default: the newest digits)")
+    parser.add_argument("--request", type=Path, help="file with a PredictRequest for it (default: a row of zeros)")
     parser.add_argument("--versions", type=int, default=10, help="published in turn (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="for all of them (default: %(default)s)")
+    parser.add_argument("--batching", action="store_true", help="with --enable_batching")
     options = parser.parse_args()
-    request = tfs.PredictRequest.FromString(options.request.read_bytes())
-    outcome = asyncio.run(swap(options.model, request, versions=options.versions, seconds=options.seconds))
+    request = tfs.PredictRequest.FromString(options.request.read_bytes()) if options.request else None
+    flags = ("--enable_batching",) if options.batching else ()
+    outcome = asyncio.run(
+        swap(options.model or newest(), request, versions=options.versions, seconds=options.seconds, flags=flags)
+    )
     print(f"{outcome.answers.total()} answers by version: {dict(sorted(outcome.answers.items()))}")
     growth = outcome.memory[-1] / outcome.memory[0] - 1 if outcome.memory else 0.0
     print(f"memory after the first swap and the last: {growth:+.1%}")

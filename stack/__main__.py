@@ -1,7 +1,10 @@
-"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on."""
+"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on.
+`demo-drift` sends digits that have changed, too.
+"""
 
 import argparse
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +24,7 @@ MODEL = "digits"
 MODELS = Path("var/models")
 STATE = Path("var/stack")
 KEYS = STATE / "keys.json"
+LABELS, RECEIPT_KEY = STATE / "feedback.db", STATE / "receipt.key"
 # Newest ones that are served: stable, a candidate, and one that has just been published.
 VERSIONS = 3
 # TensorFlow alone takes seconds to import, more on a busy machine.
@@ -44,9 +48,12 @@ def main() -> int:
     try:
         ensure_model()
         key = ensure_key()
+        keep_receipt_key()
         with ExitStack() as children:
-            processes = start(options, children)
+            processes = start(options, children, f"--feedback.database-url=sqlite:///{LABELS}")
             right = classify(processes.address, key)
+            if mode == "demo-drift":
+                _show_drift(processes, key)
             if mode == "run":
                 _print_how_to_use(processes, key, options.transport)
                 _keep_serving(processes, stopping)
@@ -67,6 +74,7 @@ def _options() -> argparse.Namespace:
     for mode, text, ports in (
         ("run", "keep serving until Ctrl-C", (8500, 50051, 8080)),
         ("demo", "end after the answers", (0, 0, 0)),
+        ("demo-drift", "show how inverted and noisy digits are noticed, and end", (0, 0, 0)),
     ):
         options = modes.add_parser(mode, help=text)
         for name, port in zip(("server", "gateway", "http"), ports, strict=True):
@@ -95,7 +103,7 @@ def ensure_key() -> str:
             return presented
     except Unauthenticated:
         pass
-    text, key = create("local", frozenset({"predict:*", "admin"}))
+    text, key = create("local", frozenset({"predict:*", "feedback:*", "admin"}))
     KeysFile(keys=[key]).save(KEYS)
     return text
 
@@ -109,6 +117,15 @@ class Processes:
     gateway: Child
     address: str
     http: str
+
+
+def keep_receipt_key() -> None:
+    """Has the gateway sign predictions with the same key at every start, so that feedback may come later."""
+    if not RECEIPT_KEY.exists():
+        RECEIPT_KEY.parent.mkdir(parents=True, exist_ok=True)
+        RECEIPT_KEY.touch(mode=0o600)
+        RECEIPT_KEY.write_text(secrets.token_urlsafe(32))
+    os.environ.setdefault("TENSORGATE_RECEIPT_KEY", RECEIPT_KEY.read_text())
 
 
 def start(ports: argparse.Namespace, children: ExitStack, *flags: str, models: Path = MODELS) -> Processes:
@@ -193,6 +210,13 @@ def classify(address: str, key: str) -> int:
     return right
 
 
+def _show_drift(processes: Processes, key: str) -> None:
+    from stack import demo_drift  # noqa: PLC0415  # the trainer's data take seconds to import
+
+    if not demo_drift.run(processes.address, processes.http, key, MODEL):
+        raise StackError("drift was not noticed as it must be")
+
+
 def _print_how_to_use(processes: Processes, key: str, transport: str) -> None:
     sample = f"{MODELS}/{MODEL}/*/assets.extra/samples/*.png"
     print(
@@ -202,6 +226,7 @@ In another shell:
 
     export TENSORGATE_ADDRESS={processes.address} TENSORGATE_KEY={key}
     .venv/bin/tensorgate predict {sample}
+    .venv/bin/tensorgate feedback ID TRUE_LABEL     # ID as `tensorgate predict --json` has it
 
 Serving until Ctrl-C.""",
         flush=True,

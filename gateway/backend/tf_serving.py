@@ -92,9 +92,13 @@ def _translate(error: grpc.aio.AioRpcError) -> errors.GatewayError:
 class TensorFlowServing:
     """Channels to the model servers."""
 
-    def __init__(self, settings: BackendSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: BackendSettings, metrics: Metrics, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+    ) -> None:
         options = (*_CHANNEL_OPTIONS, ("grpc.service_config", service_config(settings)))
-        self._channel = grpc.aio.insecure_channel(target(settings.addresses), options=options)
+        self._channel = grpc.aio.insecure_channel(
+            target(settings.addresses), options=options, interceptors=interceptors
+        )
         # Each server by itself, as they need not have the same versions; a name is asked as one.
         self._servers = (
             {address: grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) for address in settings.addresses}

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gateway.auth.principal import Principal
-from gateway.backend import Array, Signature
+from gateway.backend import Array, Signature, Tensors
 from gateway.call import current_call
 from gateway.catalog import DEFAULT_SIGNATURE, Catalog, Servable
 from gateway.errors import BackendFailed, BackendStatus, GatewayError, InvalidInput, ModelNotFound
@@ -28,6 +28,8 @@ RELOAD_TIMEOUT = 600.0
 _NO_NAME = "ModelSpec has no name specified."
 _SIGNATURES_FIELD = "signature_def"
 
+Observe = Callable[[Route, Tensors, int, Tensors], None]
+"""Told of rows that were answered by a contract: inputs, their number, outputs; never raises."""
 Parsed = TypeVar("Parsed", bound=Message)
 
 
@@ -42,9 +44,10 @@ class Request(Generic[Parsed]):
 class PassThrough:
     """Both services; an answer is bytes, and an error has TensorFlow Serving's own code and text."""
 
-    def __init__(self, catalog: Catalog, upstream: Upstream, *, default_timeout: float) -> None:
+    def __init__(self, catalog: Catalog, upstream: Upstream, observe: Observe, *, default_timeout: float) -> None:
         self._catalog = catalog
         self._upstream = upstream
+        self._observe = observe
         self._default_timeout = default_timeout
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -79,6 +82,7 @@ class PassThrough:
             signature, inputs, call.instances = instances
             deadline = route.deadline(call.deadline_within(self._default_timeout))
             outputs = await self._upstream.batched(servable, signature, inputs, deadline)
+            self._observe(route, inputs, call.instances, outputs)
             response = tfs.PredictResponse()
             response.model_spec.name, response.model_spec.signature_name = servable.model, signature.name
             response.model_spec.version.value = servable.version

@@ -13,14 +13,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import grpc
-import numpy as np
-
 from loadtest.bench.load import Figure, Load, LoadError, Target, run
-from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire.codec import to_proto
-from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
-from stack.__main__ import MODEL, MODELS, ensure_model
+from loadtest.model import newest, request_of
+from stack.__main__ import MODEL, MODELS
 from stack.processes import child
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -61,8 +56,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
     parser.add_argument("--check", action="store_true", help="end with status 1 if a floor is missed")
     options = parser.parse_args()
-    ensure_model()
-    directory = max((MODELS / MODEL).resolve().glob("[0-9]*"), key=lambda path: int(path.name))
+    directory = newest()
     with ExitStack() as children, tempfile.TemporaryDirectory() as scratch:
         addresses = _start(children, Path(scratch))
         try:
@@ -106,7 +100,7 @@ def _start(children: ExitStack, scratch: Path) -> dict[str, str]:
 def _measure(
     addresses: dict[str, str], directory: Path, rounds: int, scratch: Path
 ) -> tuple[dict[tuple[str, Case], Figure], dict[int, float]]:
-    messages = {case.rows: _message(addresses[UNBATCHED], case.rows) for case in CASES}
+    messages = {case.rows: request_of(addresses[UNBATCHED], MODEL, case.rows).SerializeToString() for case in CASES}
     figures: dict[tuple[str, Case], Figure] = {}
     in_process: dict[int, float] = {}
     for _ in range(rounds):
@@ -123,22 +117,6 @@ def _measure(
         for rows, rate in json.loads(printed.splitlines()[-1]).items():
             in_process[int(rows)] = max(in_process.get(int(rows), 0), rate)
     return figures, in_process
-
-
-def _message(address: str, rows: int) -> bytes:
-    """A request of so many rows, which the server was seen to answer."""
-    with grpc.insecure_channel(address) as channel:
-        stub = PredictionServiceStub(channel)
-        spec = tfs.ModelSpec(name=MODEL)
-        metadata = stub.GetModelMetadata(
-            tfs.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"]), timeout=START_TIMEOUT
-        )
-        signatures = tfs.SignatureDefMap.FromString(metadata.metadata["signature_def"].value)
-        ((alias, info),) = signatures.signature_def["serving_default"].inputs.items()
-        shape = [rows, *(dim.size for dim in info.tensor_shape.dim[1:])]
-        request = tfs.PredictRequest(model_spec=spec, inputs={alias: to_proto(np.zeros(shape, np.float32))})
-        stub.Predict(request, timeout=START_TIMEOUT)
-    return request.SerializeToString()
 
 
 def _ratios(figures: dict[tuple[str, Case], Figure], in_process: dict[int, float]) -> dict[str, float]:

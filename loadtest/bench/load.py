@@ -23,11 +23,12 @@ class Load:
 
 @dataclass(frozen=True)
 class Target:
-    """What is called, with which message."""
+    """What is called, with which message; by gRPC, or with another content type by HTTP/1.1."""
 
     address: str
     method: str
     message: bytes
+    content_type: str = "application/grpc"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def run(target: Target, key: str, load: Load, scratch: Path) -> Figure:
     if shutil.which("h2load") is None:
         raise LoadError("h2load is missing; Debian and Ubuntu have it in the package nghttp2-client")
     body = scratch / "request.bin"
-    body.write_bytes(b"\0" + struct.pack(">I", len(target.message)) + target.message)
+    grpc = target.content_type == "application/grpc"
+    body.write_bytes((b"\0" + struct.pack(">I", len(target.message)) if grpc else b"") + target.message)
     log = scratch / "h2load.tsv"
     log.unlink(missing_ok=True)
     command = [
@@ -59,8 +61,8 @@ def run(target: Target, key: str, load: Load, scratch: Path) -> Figure:
         "--threads=1",
         f"--data={body}",
         f"--log-file={log}",
-        "--header=content-type: application/grpc",
-        "--header=te: trailers",
+        f"--header=content-type: {target.content_type}",
+        "--header=te: trailers" if grpc else "--h1",
         f"--header=authorization: Bearer {key}",
         f"http://{target.address}{target.method}",
     ]

@@ -41,10 +41,9 @@ async def run(flags: Flags) -> int:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
     from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
-    from serving.embedded.errors import ServingError  # noqa: PLC0415  # likewise
     from serving.embedded.servable import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
-    from serving.embedded.warm_up import load_warm  # noqa: PLC0415  # likewise
+    from serving.wire.errors import ServingError  # noqa: PLC0415  # likewise
 
     try:
         # A typo is to be told before TensorFlow takes its time.
@@ -60,13 +59,11 @@ async def run(flags: Flags) -> int:
     gc.freeze()
     load: Callable[[Path], Servable] = partial(
         saved_model.load,
-        intra_op_threads=flags.tensorflow_intra_op_parallelism,
-        inter_op_threads=flags.tensorflow_inter_op_parallelism,
+        intra_op_threads=flags.intra_op_threads,
+        inter_op_threads=flags.inter_op_threads,
     )
-    if flags.enable_model_warmup:
-        load = partial(load_warm, load=load, records=saved_model.records)
     try:
-        await serve(flags, load, saved_model.RecordFile)
+        await serve(flags, load, saved_model.records, saved_model.RecordFile)
     except (AddressTakenError, ConfigFileError, ServingError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -13,57 +12,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
+from serving.embedded import flag_values
 from serving.embedded.flags_without_effect import FLAGS_WITHOUT_EFFECT
-
-_MAX_PORT = 65535
-_INTEGER = re.compile("-?[0-9]+")
 
 
 def _about(group: str, parse: Callable[[str], Any], text: str) -> dict[str, Any]:
     return {"group": group, "parse": parse, "help": text}
-
-
-def _boolean(text: str) -> bool:
-    try:
-        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-    except KeyError:
-        raise argparse.ArgumentTypeError(f"expected true or false, not {text!r}") from None
-
-
-def _path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path")
-    return Path(text)
-
-
-def _whole_number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    port = _whole_number(text)
-    if port > _MAX_PORT:
-        raise argparse.ArgumentTypeError(f"expected a port up to {_MAX_PORT}, not {port}")
-    return port
-
-
-def _rest_port(text: str) -> int | None:
-    return None if text == "0" else 0 if text == "auto" else _port(text)
-
-
-def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
-    pairs = [entry.split("=", 1) for entry in text.split(",") if entry]
-    if any(len(pair) == 1 or not pair[0] for pair in pairs):
-        raise argparse.ArgumentTypeError(f"expected name=value,name=value, not {text!r}")
-    return tuple((name, int(value) if _INTEGER.fullmatch(value) else value) for name, value in pairs)
-
-
-def _transport(text: str) -> str:
-    if text not in ("grpc.aio", "envoy"):
-        raise argparse.ArgumentTypeError(f"expected grpc.aio or envoy, not {text!r}")
-    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,52 +26,63 @@ class Flags:
 
     model_base_path: Path | None = field(
         default=None,
-        metadata=_about("model", _path, "directory that holds one directory for each version, named by its number"),
+        metadata=_about(
+            "model", flag_values.path, "directory that holds one directory for each version, named by its number"
+        ),
     )
     model_name: str = field(default="default", metadata=_about("model", str, "name that clients ask for"))
     model_config_file: Path | None = field(
         default=None,
         metadata=_about(
             "model",
-            _path,
+            flag_values.path,
             "file in protobuf's text format, a ModelServerConfig: one or many models with version policies and "
             "labels; --model_base_path and --model_name are then ignored",
         ),
     )
     model_config_file_poll_wait_seconds: int = field(
         default=0,
-        metadata=_about("model", _whole_number, "seconds between two looks at that file; 0 looks only at start"),
+        metadata=_about(
+            "model", flag_values.whole_number, "seconds between two looks at that file; 0 looks only at start"
+        ),
     )
     allow_version_labels_for_unavailable_models: bool = field(
         default=False,
         metadata=_about(
-            "model", _boolean, "accept new labels for versions that are not loaded yet, as they are at start"
+            "model", flag_values.boolean, "accept new labels for versions that are not loaded yet, as they are at start"
         ),
     )
     file_system_poll_wait_seconds: int = field(
         default=1,
-        metadata=_about("model", _whole_number, "seconds between two looks for new versions; 0 looks only at start"),
+        metadata=_about(
+            "model", flag_values.whole_number, "seconds between two looks for new versions; 0 looks only at start"
+        ),
     )
     enable_model_warmup: bool = field(
         default=True,
         metadata=_about(
             "model",
-            _boolean,
+            flag_values.boolean,
             "replay a version's assets.extra/tf_serving_warmup_requests before it serves; it fails if one of them does",
         ),
     )
+    num_request_iterations_for_warmup: int = field(
+        default=0,
+        metadata=_about("model", flag_values.whole_number, "times that each warm-up request is replayed; 0 for once"),
+    )
     max_num_load_retries: int = field(
-        default=5, metadata=_about("model", _whole_number, "further attempts at a version that fails to load")
+        default=5,
+        metadata=_about("model", flag_values.whole_number, "further attempts at a version that fails to load"),
     )
     load_retry_interval_micros: int = field(
         default=60_000_000,
-        metadata=_about("model", _whole_number, "microseconds between two attempts to load a version"),
+        metadata=_about("model", flag_values.whole_number, "microseconds between two attempts to load a version"),
     )
     host: str = field(
         default="127.0.0.1", metadata=_about("listening", str, "address to listen on; 0.0.0.0 for every IPv4 address")
     )
     port: int = field(
-        default=8500, metadata=_about("listening", _port, "gRPC port; 0 for any, which the log then names")
+        default=8500, metadata=_about("listening", flag_values.port, "gRPC port; 0 for any, which the log then names")
     )
     grpc_socket_path: str = field(
         default="", metadata=_about("listening", str, "Unix socket to listen on as well, in plain text")
@@ -126,7 +91,7 @@ class Flags:
         default="grpc.aio",
         metadata=_about(
             "listening",
-            _transport,
+            flag_values.transport,
             "what carries gRPC: grpc.aio, grpcio's own server, or envoy, the server inside Envoy, where a call costs a "
             "fraction",
         ),
@@ -135,7 +100,7 @@ class Flags:
         default=None,
         metadata=_about(
             "listening",
-            _path,
+            flag_values.path,
             "file in protobuf's text format, an SSLConfig: server_key, server_cert, custom_ca (PEM texts), "
             "client_verify; the port then speaks TLS alone",
         ),
@@ -143,36 +108,40 @@ class Flags:
     grpc_channel_arguments: tuple[tuple[str, int | str], ...] = field(
         default=(),
         metadata=_about(
-            "listening", _channel_arguments, "gRPC's own settings: name=value, separated by commas; see grpc_types.h"
+            "listening",
+            flag_values.channel_arguments,
+            "gRPC's own settings: name=value, separated by commas; see grpc_types.h",
         ),
     )
     enable_grpc_healthcheck_service: bool = field(
         default=False,
         metadata=_about(
             "listening",
-            _boolean,
+            flag_values.boolean,
             "answer grpc.health.v1: the services '' and PredictionService are SERVING while every model answers",
         ),
     )
     rest_api_port: int | None = field(
         default=None,
-        metadata=_about("REST", _rest_port, "HTTP port; 0 for none, auto for any, which the log then names"),
+        metadata=_about("REST", flag_values.rest_port, "HTTP port; 0 for none, auto for any, which the log then names"),
     )
     rest_api_num_threads: int = field(
         default=0,
-        metadata=_about("REST", _whole_number, "threads that read and write large bodies; 0 for four per core"),
+        metadata=_about(
+            "REST", flag_values.whole_number, "threads that read and write large bodies; 0 for four per core"
+        ),
     )
     rest_api_timeout_in_ms: int = field(
         default=30_000, metadata=_about("REST", int, "milliseconds that an answer may take; 0 or less for any")
     )
     rest_api_enable_cors_support: bool = field(
-        default=False, metadata=_about("REST", _boolean, "let web pages from anywhere call it")
+        default=False, metadata=_about("REST", flag_values.boolean, "let web pages from anywhere call it")
     )
     monitoring_config_file: Path | None = field(
         default=None,
         metadata=_about(
             "REST",
-            _path,
+            flag_values.path,
             "file in protobuf's text format, a MonitoringConfig: prometheus_config { enable: true path: '…' } puts "
             "metrics on the HTTP port, at /monitoring/prometheus/metrics unless it names a path",
         ),
@@ -181,12 +150,13 @@ class Flags:
         default=False,
         metadata=_about(
             "answers",
-            _boolean,
+            flag_values.boolean,
             "answer in tensor_content, which is quicker to write and read than float_val and its like",
         ),
     )
     grpc_max_threads: int = field(
-        default=0, metadata=_about("execution", _whole_number, "calls that run at the same time; 0 for one per core")
+        default=0,
+        metadata=_about("execution", flag_values.whole_number, "calls that run at the same time; 0 for one per core"),
     )
     tensorflow_intra_op_parallelism: int = field(
         default=0,
@@ -201,23 +171,47 @@ class Flags:
             "thread, which serves small models fastest",
         ),
     )
+    tensorflow_session_parallelism: int = field(
+        default=0, metadata=_about("execution", int, "sets both of the above, if it is positive; then set neither")
+    )
     enable_batching: bool = field(
         default=False,
         metadata=_about(
-            "batching", _boolean, "run requests that come together together; every input and output then has rows"
+            "batching",
+            flag_values.boolean,
+            "run requests that come together together; every input and output then has rows",
         ),
     )
     batching_parameters_file: Path | None = field(
         default=None,
         metadata=_about(
             "batching",
-            _path,
+            flag_values.path,
             "file in protobuf's text format, BatchingParameters: max_batch_size, batch_timeout_micros, "
             "max_enqueued_batches, num_batch_threads, thread_pool_name, allowed_batch_sizes, "
             "pad_variable_length_inputs, enable_large_batch_splitting, max_execution_batch_size",
         ),
     )
-    version: bool = field(default=False, metadata=_about("other", _boolean, "print the versions and end"))
+    enable_per_model_batching_parameters: bool = field(
+        default=False,
+        metadata=_about(
+            "batching",
+            flag_values.boolean,
+            "take the parameters from each version's own batching_params.pbtxt, and batch no others; threads are still "
+            "those of --batching_parameters_file",
+        ),
+    )
+    version: bool = field(default=False, metadata=_about("other", flag_values.boolean, "print the versions and end"))
+
+    @property
+    def intra_op_threads(self) -> int:
+        """ConfigProto's intra_op_parallelism_threads."""
+        return max(self.tensorflow_session_parallelism, 0) or self.tensorflow_intra_op_parallelism
+
+    @property
+    def inter_op_threads(self) -> int:
+        """ConfigProto's inter_op_parallelism_threads."""
+        return max(self.tensorflow_session_parallelism, 0) or self.tensorflow_inter_op_parallelism
 
     @property
     def addresses(self) -> list[str]:
@@ -251,7 +245,9 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
             _add(group, flag.name, flag.metadata["parse"], flag.default, text)
     group = parser.add_argument_group("accepted for TensorFlow Serving's sake")
     for name, (unset, reason) in FLAGS_WITHOUT_EFFECT.items():
-        _add(group, name, _boolean if isinstance(unset, bool) else type(unset), unset, f"no effect: {reason}")
+        _add(
+            group, name, flag_values.boolean if isinstance(unset, bool) else type(unset), unset, f"no effect: {reason}"
+        )
     values = vars(parser.parse_args(arguments))
     for name, (unset, reason) in FLAGS_WITHOUT_EFFECT.items():
         if values.pop(name) != unset:
@@ -274,10 +270,17 @@ def _check(flags: Flags, error: Callable[[str], NoReturn]) -> None:
         error("--monitoring_config_file needs --rest_api_port: metrics are served there")
     if flags.batching_parameters_file and not flags.enable_batching:
         error("--batching_parameters_file is set without --enable_batching")
+    if flags.tensorflow_session_parallelism > 0 and (
+        flags.tensorflow_intra_op_parallelism > 0 or flags.tensorflow_inter_op_parallelism > 0
+    ):
+        error(
+            "configure either --tensorflow_session_parallelism, or --tensorflow_intra_op_parallelism and "
+            "--tensorflow_inter_op_parallelism separately"
+        )
     if flags.transport == "envoy" and flags.grpc_channel_arguments:
         error("--grpc_channel_arguments are for --transport=grpc.aio")
 
 
 def _add(group: argparse._ArgumentGroup, name: str, parse_value: Callable[[str], Any], default: Any, text: str) -> None:
-    switch: dict[str, Any] = {"nargs": "?", "const": True} if parse_value is _boolean else {}
+    switch: dict[str, Any] = {"nargs": "?", "const": True} if parse_value is flag_values.boolean else {}
     group.add_argument(f"--{name}", type=parse_value, metavar="VALUE", default=default, help=text, **switch)

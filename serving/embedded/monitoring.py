@@ -14,9 +14,10 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from serving.embedded.batching.monitoring import RUNS
 from serving.embedded.config_file import ConfigFileError, read_text_proto
-from serving.embedded.errors import ServingError
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import ServingError
 
 _DEFAULT_PATH = "/monitoring/prometheus/metrics"
 # From 10 µs to about 20 minutes.
@@ -96,7 +97,10 @@ class Metrics:
     def page(self) -> bytes:
         """All in Prometheus's text format."""
         # The library ends a counter's name with _total; TFS does not.
-        return generate_latest(self.registry).replace(f"{_COUNT}_total".encode(), _COUNT.encode())
+        page = generate_latest(self.registry)
+        for name in (_COUNT, RUNS):
+            page = page.replace(f"{name}_total".encode(), name.encode())
+        return page
 
 
 class _Versions(Collector):

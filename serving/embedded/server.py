@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from serving.embedded.batching.monitoring import BatchMetrics
 from serving.embedded.batching.parameters import Parameters
 from serving.embedded.batching.parameters_file import read_parameters
 from serving.embedded.batching.scheduler import Scheduler
@@ -22,6 +23,7 @@ from serving.embedded.credentials import server_credentials
 from serving.embedded.error_interceptor import ErrorInterceptor
 from serving.embedded.flags import Flags
 from serving.embedded.health import Health
+from serving.embedded.loading import loader_of
 from serving.embedded.manager import Manager
 from serving.embedded.metered import MeteredPredictionServicer
 from serving.embedded.monitoring import Metrics, metrics_path
@@ -29,7 +31,6 @@ from serving.embedded.request_log import OpenWriter, RequestLogs
 from serving.embedded.rest.api import RestApi, RestOptions
 from serving.embedded.servable import Servable
 from serving.embedded.servicers import ModelServicer, PredictionServicer
-from serving.embedded.version import Loader
 from serving.transport import reflection
 from serving.transport.envoy.server import EnvoyServer
 from serving.transport.grpc_aio import GrpcAioServer, Register
@@ -71,18 +72,23 @@ def configured(flags: Flags) -> Configuration:
     )
 
 
-async def serve(flags: Flags, load: Callable[[Path], Servable], open_writer: OpenWriter) -> None:
-    """Serves until SIGTERM or SIGINT, then lets running calls finish. `open_writer` writes the logs of requests.
+async def serve(
+    flags: Flags,
+    load: Callable[[Path], Servable],
+    records: Callable[[Path], Iterable[bytes]],
+    open_writer: OpenWriter,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then lets running calls finish.
+
+    `records` reads a TFRecord file, as warm-up requests are; `open_writer` writes one, as the logs of requests are.
 
     Ports open once each model's versions are loaded, have failed to load, or are found missing. Raises
     AddressTakenError, ConfigFileError or, for a label of a version that is not there, LabelledVersionUnavailable.
     """
     models, credentials, batching, metrics_url = configured(flags)
-    loader = Loader(load, flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
-    scheduler = None
-    if batching:
-        scheduler = Scheduler(batching, ThreadPoolExecutor(batching.num_batch_threads, batching.thread_pool_name))
-    manager = Manager(loader, ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call"), scheduler)
+    scheduler = _scheduler(batching) if batching else None
+    workers = ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call")
+    manager = Manager(loader_of(flags, batching, load, records), workers, scheduler)
     logs = RequestLogs(open_writer)
     catalog = Catalog(
         manager, unavailable_labels=flags.allow_version_labels_for_unavailable_models, on_adopt=logs.adopt
@@ -96,13 +102,17 @@ async def serve(flags: Flags, load: Callable[[Path], Servable], open_writer: Ope
     await catalog.poll()
     await manager.attempted()
     metrics = Metrics(catalog.configures, manager.available)
+    if scheduler and batching and metrics_url:
+        scheduler.on_batch = BatchMetrics(metrics.registry, batching.thread_pool_name).count
     prediction = PredictionServicer(manager, catalog, logs, typed=not flags.enable_serialization_as_tensor_content)
     models_servicer = ModelServicer(manager, catalog)
     health = Health()
+    stop = asyncio.Event()
     registrations = _registrations(
         MeteredPredictionServicer(prediction, metrics) if metrics_url else prediction,
         models_servicer,
         health if flags.enable_grpc_healthcheck_service else None,
+        stop,
     )
     manager.on_change = lambda: health.update(ready=catalog.ready())
     manager.on_change()
@@ -117,7 +127,6 @@ async def serve(flags: Flags, load: Callable[[Path], Servable], open_writer: Ope
         unseen = PredictionServicer(manager, catalog, logs, typed=False)
         api = _rest_api(flags, unseen, models_servicer, metrics, metrics_url)
         rest = HttpServer(api, flags.host, flags.rest_api_port, grace=_DRAIN_SECONDS)
-    stop = asyncio.Event()
     server.on_stop_signal(stop.set)
     await server.start()
     host = address.rpartition(":")[0]
@@ -138,8 +147,13 @@ async def serve(flags: Flags, load: Callable[[Path], Servable], open_writer: Ope
     await asyncio.to_thread(logs.close)
 
 
+def _scheduler(batching: Parameters) -> Scheduler:
+    threads = batching.num_batch_threads
+    return Scheduler(ThreadPoolExecutor(threads, batching.thread_pool_name), threads)
+
+
 def _registrations(
-    prediction: tfs_grpc.PredictionServiceServicer, models: ModelServicer, health: Health | None
+    prediction: tfs_grpc.PredictionServiceServicer, models: ModelServicer, health: Health | None, stop: asyncio.Event
 ) -> list[Register]:
     registrations: list[Register] = [
         partial(tfs_grpc.add_PredictionServiceServicer_to_server, prediction),
@@ -150,7 +164,7 @@ def _registrations(
         registrations.append(partial(health_pb2_grpc.add_HealthServicer_to_server, health.servicer))
         files.append(health_pb2.DESCRIPTOR)
     services = [service.full_name for file in files for service in file.services_by_name.values()]
-    return [*registrations, partial(reflection.register, services=services, files=files)]
+    return [*registrations, partial(reflection.register, services=services, files=files, until=stop)]
 
 
 def _rest_api(

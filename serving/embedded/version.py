@@ -18,9 +18,11 @@ from typing import Any, TypeVar
 from grpc import StatusCode
 
 from serving.embedded.batching.batcher import Batcher
+from serving.embedded.batching.parameters import Parameters
 from serving.embedded.batching.scheduler import Scheduler
-from serving.embedded.errors import ModelError, ServingError
+from serving.embedded.errors import ModelError
 from serving.embedded.servable import Call, Inference, Result, Servable, advance, complete
+from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +31,15 @@ Work = TypeVar("Work")
 
 @dataclass(frozen=True)
 class Loader:
-    """How versions are loaded: `load` on a thread, again up to `retries` times, `retry_seconds` apart."""
+    """How versions are loaded: `load` on a thread, again up to `retries` times, `retry_seconds` apart.
+
+    `batching` says how the requests of a version are batched, None for those that are not.
+    """
 
     load: Callable[[Path], Servable]
     retries: int
     retry_seconds: float
+    batching: Callable[[Path], Parameters | None] = lambda _: None
 
 
 class State(IntEnum):
@@ -47,7 +53,10 @@ class State(IntEnum):
 
 
 class Version:
-    """A version of the model `name`, kept below `path`; `live` is its life. A `scheduler` runs calls in batches."""
+    """A version of the model `name`, kept below `path`; `live` is its life.
+
+    A `scheduler` runs calls in batches, if the loader has parameters for them.
+    """
 
     def __init__(self, name: str, number: int, path: Path, scheduler: Scheduler | None = None) -> None:
         self.number = number
@@ -64,7 +73,8 @@ class Version:
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
-        self._batcher = Batcher(scheduler, self.submit, asyncio.get_running_loop().call_later) if scheduler else None
+        self._scheduler = scheduler
+        self._batcher: Batcher | None = None
 
     @property
     def servable(self) -> Servable:
@@ -117,11 +127,14 @@ class Version:
         """From START to END; `on_change` hears when it becomes AVAILABLE and when it ceases to be."""
         self.state = State.LOADING
         try:
-            self._servable = await self._load(loader)
+            self._servable, parameters = await self._load(loader)
         except ServingError as error:
             # Not the error itself: its traceback holds on to what was half loaded.
             self.error = ModelError(error.code, str(error))
         else:
+            if self._scheduler and parameters:
+                call_later = asyncio.get_running_loop().call_later
+                self._batcher = Batcher(self._scheduler, parameters, self.submit, call_later)
             self.state = State.AVAILABLE
             logger.info("%s is available", self._label)
             on_change()
@@ -136,11 +149,12 @@ class Version:
             logger.info("%s is unloaded", self._label)
         self.state = State.END
 
-    async def _load(self, loader: Loader) -> Servable:
+    async def _load(self, loader: Loader) -> tuple[Servable, Parameters | None]:
         for attempt in itertools.count():
             logger.info("loading %s from %s", self._label, self._path)
             try:
-                return await asyncio.to_thread(loader.load, self._path)
+                parameters = await asyncio.to_thread(loader.batching, self._path)
+                return await asyncio.to_thread(loader.load, self._path), parameters
             except ServingError as error:
                 failure = error
                 logger.error("%s cannot be loaded: %s", self._label, error.text)  # noqa: TRY400  # the model's fault, not ours

@@ -1,6 +1,7 @@
 """Server reflection, of messages in private descriptor pools too: for grpcurl, grpcui and their like."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from typing import Any, Final
 
 import grpc
@@ -17,17 +18,48 @@ NAMES: Final = (SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
 _OWN_FILE: Any = reflection_pb2.DESCRIPTOR
 
 
-def register(server: grpc.aio.Server, services: Sequence[str], files: Sequence[Any]) -> None:
-    """Adds reflection, version 1 and its predecessor, over itself and `services`, which `files` describe."""
-    servicer = reflection_aio.ReflectionServicer((*services, SERVICE_NAME), pool=_pool((*files, _OWN_FILE)))
+def register(server: grpc.aio.Server, services: Sequence[str], files: Sequence[Any], until: asyncio.Event) -> None:
+    """Adds reflection, version 1 and its predecessor, over itself and `services`, which `files` describe.
+
+    Its streams end when `until` is set: left open by a debugger they would hold a stopping server up.
+    """
+    # The library's types say that its answers are awaited.
+    servicer: Any = reflection_aio.ReflectionServicer((*services, SERVICE_NAME), pool=_pool((*files, _OWN_FILE)))
+
+    async def answers(requests: AsyncIterable[Any], context: Any) -> AsyncGenerator[Any]:
+        async for answer in servicer.ServerReflectionInfo(_received(requests, until), context):
+            yield answer
+
     handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
+        answers,
         reflection_pb2.ServerReflectionRequest.FromString,
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     server.add_generic_rpc_handlers(
         tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}) for name in NAMES)
     )
+
+
+async def _received(requests: AsyncIterable[Any], until: asyncio.Event) -> AsyncGenerator[Any]:
+    """`requests` until they end or the event is set."""
+    received = aiter(requests)
+
+    async def following() -> Any:
+        return await anext(received, None)
+
+    over = asyncio.ensure_future(until.wait())
+    request: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            request = asyncio.ensure_future(following())
+            await asyncio.wait((request, over), return_when=asyncio.FIRST_COMPLETED)
+            if not request.done() or request.result() is None:
+                return
+            yield request.result()
+    finally:
+        over.cancel()
+        if request:
+            request.cancel()
 
 
 def _pool(files: Sequence[Any]) -> DescriptorPool:

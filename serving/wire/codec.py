@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -64,6 +65,9 @@ _PACKED = {
     for name in ("float_val", "double_val", "scomplex_val", "dcomplex_val")
 }
 _LENGTH_DELIMITED = 2
+# Shapes come again and again; reading or writing one takes as long as all the rest of a small tensor.
+_MAX_SHAPES = 1024
+_MAX_SHAPE_BYTES = 256
 _MORE = 0x80
 
 
@@ -100,21 +104,38 @@ def to_proto(array: Array, *, typed: bool = False) -> tf.TensorProto:
 def fill_proto(proto: tf.TensorProto, array: Array, *, typed: bool = False) -> None:
     """Writes `array` into an empty TensorProto, as `to_proto` does: within a larger message this saves a copy."""
     entry = element_type_of(array)
-    proto.dtype = entry.code  # type: ignore[assignment]  # the stub wants the enum's own type
-    dims = proto.tensor_shape.dim
-    for size in array.shape:
-        dims.add(size=size)
+    shape = _shape_bytes(entry.code, array.shape)
     if entry.code == tf.DT_STRING:
+        proto.MergeFromString(shape)
         proto.string_val.extend(_as_bytes(value) for value in array.ravel())
-    elif not typed:
-        proto.tensor_content = np.ascontiguousarray(array, _LITTLE_ENDIAN[entry.code]).tobytes()
-    elif entry.field in _PACKED:
-        content = np.ascontiguousarray(array, _LITTLE_ENDIAN[entry.code]).tobytes()
-        proto.MergeFromString(_varint(_PACKED[entry.field] << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content)
-    elif entry.field == "half_val":
-        proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
+    elif typed and entry.field in _PACKED:
+        content = _content(array, entry)
+        tag = _varint(_PACKED[entry.field] << 3 | _LENGTH_DELIMITED)
+        proto.MergeFromString(b"".join((shape, tag, _varint(len(content)), content)))
     else:
-        getattr(proto, entry.field).extend(array.ravel().tolist())
+        proto.MergeFromString(shape)
+        if not typed:
+            proto.tensor_content = _content(array, entry)
+        elif entry.field == "half_val":
+            proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
+        else:
+            getattr(proto, entry.field).extend(array.ravel().tolist())
+
+
+@lru_cache(_MAX_SHAPES)
+def _shape_bytes(code: int, shape: tuple[int, ...]) -> bytes:
+    """A TensorProto of a type and a shape, with no values yet."""
+    proto = tf.TensorProto(dtype=tf.DataType.ValueType(code))
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    # A scalar's shape is there, too.
+    proto.tensor_shape.SetInParent()
+    return proto.SerializeToString()
+
+
+def _content(array: Array, entry: ElementType) -> bytes:
+    dtype = _LITTLE_ENDIAN[entry.code]
+    return (array if array.dtype == dtype else array.astype(dtype)).tobytes()
 
 
 def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Array:
@@ -124,18 +145,10 @@ def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Arr
     type, a negative or unknown dimension, more than `max_bytes`, or content that does not fit the shape.
     """
     entry = element_type(proto.dtype)
-    if proto.tensor_shape.unknown_rank:
-        raise TensorError("the shape has an unknown rank")
-    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
-    if len(shape) > MAX_DIMENSIONS:
-        raise TensorError(f"{len(shape)} dimensions are too many")
-    lowest, count = min(shape, default=1), math.prod(shape)
-    if lowest < 0:
-        raise TensorError(f"shape {list(shape)} has a negative dimension")
-    # An empty dimension must not hide a huge one: numpy would still refuse the shape.
-    extent = count if lowest else math.prod(max(size, 1) for size in shape)
-    if extent * entry.numpy.itemsize > max_bytes:
-        raise TensorError(f"shape {list(shape)} is larger than {max_bytes} bytes")
+    encoded = proto.tensor_shape.SerializeToString()
+    # Dimensions have names, as long as a caller likes.
+    read = _read_shape if len(encoded) <= _MAX_SHAPE_BYTES else _read_shape.__wrapped__
+    shape, count = read(encoded, entry.numpy.itemsize, max_bytes)
     if entry.code == tf.DT_STRING:
         return _strings(proto, shape, count)
     if proto.tensor_content:
@@ -146,6 +159,25 @@ def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Arr
             )
         return np.frombuffer(content, _LITTLE_ENDIAN[entry.code]).reshape(shape)
     return _typed_values(proto, entry, count).reshape(shape)
+
+
+@lru_cache(_MAX_SHAPES)
+def _read_shape(encoded: bytes, itemsize: int, max_bytes: int) -> tuple[tuple[int, ...], int]:
+    """The dimensions of a TensorShapeProto and the number of elements; TensorError if no tensor can have them."""
+    proto = tf.TensorShapeProto.FromString(encoded)
+    if proto.unknown_rank:
+        raise TensorError("the shape has an unknown rank")
+    shape = tuple([dim.size for dim in proto.dim])
+    if len(shape) > MAX_DIMENSIONS:
+        raise TensorError(f"{len(shape)} dimensions are too many")
+    lowest, count = min(shape, default=1), math.prod(shape)
+    if lowest < 0:
+        raise TensorError(f"shape {list(shape)} has a negative dimension")
+    # An empty dimension must not hide a huge one: numpy would still refuse the shape.
+    extent = count if lowest else math.prod(max(size, 1) for size in shape)
+    if extent * itemsize > max_bytes:
+        raise TensorError(f"shape {list(shape)} is larger than {max_bytes} bytes")
+    return shape, count
 
 
 def _strings(proto: tf.TensorProto, shape: tuple[int, ...], count: int) -> Array:

@@ -84,6 +84,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.timeouts: list[float | None] = []
         self.last: tfs.PredictRequest | None = None
         """The last Predict as it came."""
+        self.metadata: dict[str, str | bytes] = {}
+        """What came with it."""
         self._released = asyncio.Event()
         self._released.set()
         self._loop = asyncio.new_event_loop()
@@ -163,15 +165,21 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
         model = await self._model(request.model_spec, context)
         self.last = request
-        inputs = {name: codec.to_numpy(tensor) for name, tensor in request.inputs.items()}
+        try:
+            inputs = {name: codec.to_numpy(tensor) for name, tensor in request.inputs.items()}
+        except codec.TensorError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error")
         if request.model_spec.signature_name == contracts.SIGNATURE:
             answer = np.array([(model.contract or "").encode()], object)
             return _response({contracts.JSON_OUTPUT: answer})
         if not inputs:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "input size does not match signature")
+        if "image" in inputs and inputs["image"].ndim != 3:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a shape that the model refuses")
         rows = next(iter(inputs.values())).shape[0]
         version = request.model_spec.version.value
         self.batches.append(rows)
+        self.metadata = dict(context.invocation_metadata())
         self.asked.append(version)
         self.timeouts.append(context.time_remaining())
         try:

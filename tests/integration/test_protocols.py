@@ -16,7 +16,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 from gateway.auth.keys import KeysFile, create
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
+from tensorgate.v1 import drift_service_pb2
 from tensorgate.v1 import inference_service_pb2 as pb
+from tests.fakes.promtool import problems
 from tests.integration.conftest import TIMEOUT, Gateway, digits_server, gateways
 
 OURS, PREDICTION, MODEL, OIP = (
@@ -25,7 +27,8 @@ OURS, PREDICTION, MODEL, OIP = (
     "tensorflow.serving.ModelService",
     "inference.GRPCInferenceService",
 )
-SERVICES = [OURS, PREDICTION, MODEL, OIP]
+DRIFT = "tensorgate.v1.DriftService"
+SERVICES = [OURS, DRIFT, PREDICTION, MODEL, OIP]
 REFLECTION = ["grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"]
 
 
@@ -52,6 +55,7 @@ def spec(model: str) -> tfs.ModelSpec:
 ABOUT_A_MODEL = [
     Rpc(OURS, "Predict", lambda model: pb.PredictRequest(model=model)),
     Rpc(OURS, "GetModel", lambda model: pb.GetModelRequest(model=model)),
+    Rpc(DRIFT, "GetDrift", lambda model: drift_service_pb2.GetDriftRequest(model=model)),
     Rpc(PREDICTION, "Predict", lambda model: tfs.PredictRequest(model_spec=spec(model))),
     Rpc(PREDICTION, "Classify", lambda model: tfs.ClassificationRequest(model_spec=spec(model))),
     Rpc(PREDICTION, "Regress", lambda model: tfs.RegressionRequest(model_spec=spec(model))),
@@ -180,6 +184,12 @@ def test_metrics_and_log(gateway: Gateway, status: Any, rpc: Rpc) -> None:
     text = gateway.get("/metrics")[1]
     assert f'client="all",code="{code}",method="{rpc.path}",model="letters"' in text
     assert "made-up" not in text
+
+
+def test_metrics_are_as_prometheus_wants_them(gateway: Gateway, status: Any) -> None:
+    """Nothing that `promtool check metrics` knows is wrong with the page."""
+    status(RELOAD, "admin")
+    assert problems(gateway.get("/metrics")[1]) == []
 
 
 async def reflect(gateway: Gateway, service: str, key: str, *requests: dict[str, str]) -> list[Any]:

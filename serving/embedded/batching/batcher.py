@@ -10,6 +10,7 @@ import numpy as np
 
 from serving.embedded.batching.errors import NoBatchInput, ScalarBatchInput, UnequalBatchInputs
 from serving.embedded.batching.execution import Outcome, Rows, execute_batch
+from serving.embedded.batching.parameters import Parameters
 from serving.embedded.batching.queue import CallLater, Queue, Task
 from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.servable import Call, Execute, Servable
@@ -22,8 +23,9 @@ Submit: TypeAlias = Callable[[Executor, Callable[[Servable], list[Outcome]]], "F
 class Batcher:
     """The queues of a version, one for each signature and choice of outputs; `call_later` is the event loop's."""
 
-    def __init__(self, scheduler: Scheduler, submit: Submit, call_later: CallLater) -> None:
+    def __init__(self, scheduler: Scheduler, parameters: Parameters, submit: Submit, call_later: CallLater) -> None:
         self._scheduler = scheduler
+        self._parameters = parameters
         self._submit = submit
         self._call_later = call_later
         self._queues: dict[Hashable, Queue] = {}
@@ -34,7 +36,7 @@ class Batcher:
 
         Raises the call's own error, why it cannot be batched, or that the queue is full.
         """
-        count = _rows(call.arguments)
+        count = row_count(call.arguments)
         queue = self._queues.get(call.key) or self._new_queue(call)
         tasks: list[Task] = []
         try:
@@ -60,22 +62,21 @@ class Batcher:
             queue.close()
 
     def _new_queue(self, call: Call) -> Queue:
-        queue = Queue(
-            self._scheduler.parameters, partial(self._start, call.execute), self._scheduler.add, self._call_later
-        )
+        queue = Queue(self._parameters, partial(self._start, call.execute), self._scheduler.add, self._call_later)
         if self._closed:
             queue.close()
         self._queues[call.key] = queue
         return queue
 
     def _start(self, execute: Execute, requests: Sequence[Rows]) -> "Future[list[Outcome]]":
-        return self._submit(
-            self._scheduler.threads, lambda _: execute_batch(execute, requests, self._scheduler.parameters)
-        )
+        return self._submit(self._scheduler.threads, lambda _: execute_batch(execute, requests, self._parameters))
 
 
-def _rows(arguments: Sequence[Array]) -> int:
-    """The first dimension, which all arguments must share (batching_util.h)."""
+def row_count(arguments: Sequence[Array]) -> int:
+    """The first dimension, which all arguments must share (batching_util.h).
+
+    Raises NoBatchInput, ScalarBatchInput or UnequalBatchInputs.
+    """
     if not arguments:
         raise NoBatchInput
     count = len(arguments[0]) if arguments[0].ndim else 0

@@ -1,11 +1,15 @@
 """The file of --batching_parameters_file: BatchingParameters in protobuf's text format."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 from serving.embedded.batching.parameters import Parameters
 from serving.embedded.config_file import ConfigFileError, read_text_proto
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import InvalidArgument
+
+_OF_MODEL = "batching_params.pbtxt"
 
 
 def read_parameters(path: Path) -> Parameters:
@@ -29,6 +33,21 @@ def read_parameters(path: Path) -> Parameters:
     if problem := _problem(parameters):
         raise ConfigFileError(f"{path}: {problem}")
     return parameters
+
+
+def model_parameters(directory: Path, common: Parameters) -> Parameters | None:
+    """What a version's own batching_params.pbtxt says, None if it has none: its requests are not batched then.
+
+    The threads are all models', and `common` says of them. Raises InvalidArgument for what the file cannot say.
+    """
+    file = directory / _OF_MODEL
+    if not file.is_file():
+        return None
+    try:
+        own = read_parameters(file)
+    except ConfigFileError as error:
+        raise InvalidArgument(str(error)) from error
+    return replace(own, num_batch_threads=common.num_batch_threads, thread_pool_name=common.thread_pool_name)
 
 
 def _problem(parameters: Parameters) -> str:

@@ -1,6 +1,7 @@
 """The batches of one signature that wait for a thread, as TensorFlow Serving's (shared_batch_scheduler.h)."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
@@ -24,6 +25,8 @@ class Task:
 
     rows: Rows
     answer: "asyncio.Future[list[Array]]"
+    since: float
+    """When it came, by time.monotonic."""
     batch: "Batch | None" = None
     """Where it waits, until that leaves."""
 
@@ -104,7 +107,8 @@ class Queue:
                 raise BatchQueueFull(len(self._batches), parameters.max_enqueued_batches)
             rows = [Rows(call.arguments, count)]
         loop = asyncio.get_running_loop()
-        tasks = [Task(part, loop.create_future()) for part in rows]
+        now = time.monotonic()
+        tasks = [Task(part, loop.create_future(), now) for part in rows]
         for task in tasks:
             self._add(task, kind)
         return tasks

@@ -40,7 +40,7 @@ def start(load: FakeLoader, base: Path, caplog: pytest.LogCaptureFixture) -> Cal
     @asynccontextmanager
     async def start(**flags: Any) -> AsyncIterator[Server]:
         options = {"model_base_path": base, "model_name": "m", "port": 0, "max_num_load_retries": 0} | flags
-        task = asyncio.create_task(serve(Flags(**options), load, FakeRecordFile))
+        task = asyncio.create_task(serve(Flags(**options), load, FakeRecordFile.records, FakeRecordFile))
         await eventually(lambda: task.done() or any(text.startswith("serving gRPC on") for text in caplog.messages))
         if task.done():
             await task

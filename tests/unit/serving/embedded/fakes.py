@@ -26,7 +26,7 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 def publish(base: Path, name: str, file: str = "saved_model.pb") -> Path:
     """Puts a version's directory into a base path, with one empty file in it."""
-    (base / name).mkdir(parents=True)
+    (base / name / file).parent.mkdir(parents=True)
     (base / name / file).touch()
     return base / name
 

@@ -39,8 +39,20 @@ def test_defaults() -> None:
         grpc_max_threads=0,
         tensorflow_intra_op_parallelism=0,
         tensorflow_inter_op_parallelism=-1,
+        tensorflow_session_parallelism=0,
+        num_request_iterations_for_warmup=0,
+        enable_batching=False,
+        batching_parameters_file=None,
+        enable_per_model_batching_parameters=False,
         version=False,
     )
+
+
+def test_session_parallelism() -> None:
+    """One flag sets both kinds of threads."""
+    parsed = parse([BASE, "--tensorflow_session_parallelism=3"])
+    assert (parsed.intra_op_threads, parsed.inter_op_threads) == (3, 3)
+    assert (parse([BASE]).intra_op_threads, parse([BASE]).inter_op_threads) == (0, -1)
 
 
 def test_config_file_instead() -> None:
@@ -91,6 +103,7 @@ def test_booleans(spelling: list[str], value: bool) -> None:
         ([BASE, "--num_load_threads=x"], "--num_load_threads: invalid int value"),
         ([BASE, "--grpc_channel_arguments=grpc.x"], "expected name=value,name=value, not 'grpc.x'"),
         ([BASE, "--file_system_poll_wait_seconds=-1"], "expected a whole number"),
+        ([BASE, "--tensorflow_session_parallelism=2", "--tensorflow_intra_op_parallelism=1"], "configure either"),
         ([BASE, "--enable_serialization_as_tensor_content=maybe"], "expected true or false, not 'maybe'"),
     ],
 )

@@ -16,7 +16,7 @@ from serving.embedded.source import Source, published
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import to_numpy, to_proto
-from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, FakeServable, eventually, publish
+from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, FakeRecordFile, FakeServable, eventually, publish
 from tests.unit.serving.embedded.running import Server, fails, set_spec
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -236,3 +236,38 @@ async def test_batched_deadline(start: Callable[..., Any], load: FakeLoader) -> 
             assert (await call).outputs["y"].float_val == [2]
         await eventually(lambda: servable.closed)
         assert servable.shapes == [(1,)] * len(calls)
+
+
+async def test_batching_parameters_of_a_version(start: Callable[..., Any], load: FakeLoader, base: Path) -> None:
+    """With its own file a version is batched and warmed up as that says; one without is not batched."""
+    own = publish(base, "2")
+    (own / "batching_params.pbtxt").write_text("max_batch_size { value: 4 } allowed_batch_sizes: [2, 4]")
+    log = tfs.PredictionLog()
+    log.predict_log.request.inputs["x"].CopyFrom(to_proto(np.float32([1])))
+    (own / "assets.extra").mkdir()
+    file = FakeRecordFile(own / "assets.extra/tf_serving_warmup_requests")
+    file.write(log.SerializeToString())
+    file.close()
+    async with start(enable_batching=True, enable_per_model_batching_parameters=True) as server:
+        assert load.servables[2].shapes == [(2,), (4,), (1,)]
+        await server.predict()
+        assert load.servables[2].shapes[3:] == [(2,)]
+        request = tfs.PredictRequest(inputs={"x": to_proto(np.zeros(5, np.float32))})
+        set_spec(request, name="m")
+        assert (await fails(server.predictions.Predict(request)))[1].startswith("Task size 5 is larger")
+        (own / "saved_model.pb").unlink()
+        await eventually(lambda: 1 in load.servables)
+        await eventually(lambda: load.servables[2].closed)
+        await server.predict()
+        assert load.servables[1].shapes == [(1,)]
+
+
+async def test_wrong_batching_parameters_of_a_version(start: Callable[..., Any], base: Path) -> None:
+    """A version whose own file cannot be is not loaded, and says why."""
+    (base / "1/batching_params.pbtxt").write_text("max_batch_size { value: 0 }")
+    async with start(enable_batching=True, enable_per_model_batching_parameters=True) as server:
+        request = tfs.GetModelStatusRequest()
+        request.model_spec.name = "m"
+        (version,) = (await server.models.GetModelStatus(request)).model_version_status
+    assert (version.state, version.status.error_code) == (tfs.ModelVersionStatus.END, 3)
+    assert "max_batch_size must be positive; was 0" in version.status.error_message

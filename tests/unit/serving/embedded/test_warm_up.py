@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from serving.embedded.errors import ServingError, SignatureNotFound
+from serving.embedded.batching.errors import UnfitBatchOutput
+from serving.embedded.errors import SignatureNotFound
 from serving.embedded.servable import Call
 from serving.embedded.warm_up import MAX_RECORDS, load_warm
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array, to_proto
+from serving.wire.errors import ServingError
 from tests.unit.serving.embedded.fakes import FakeLoader, FakeServable, publish
 
 FILE = "assets.extra/tf_serving_warmup_requests"
@@ -35,14 +38,14 @@ class Counting(FakeServable):
         return super().prepare(signature, inputs, outputs)
 
 
-def warm(tmp_path: Path, *records: bytes) -> Counting:
+def warm(tmp_path: Path, *records: bytes, **options: Any) -> Counting:
     """A model that was loaded from a directory with warm-up records."""
     directory = publish(tmp_path, "1")
     (directory / FILE).parent.mkdir()
     (directory / FILE).touch()
     servable = Counting()
     try:
-        assert load_warm(directory, lambda _: servable, lambda file: iter(records)) is servable
+        assert load_warm(directory, lambda _: servable, lambda file: iter(records), **options) is servable
     except ServingError:
         assert servable.closed
         raise
@@ -53,6 +56,27 @@ def warm(tmp_path: Path, *records: bytes) -> Counting:
 def test_replay(tmp_path: Path) -> None:
     """Every record is a call."""
     assert warm(tmp_path, *[predict_log()] * MAX_RECORDS).calls == MAX_RECORDS
+
+
+def test_iterations_and_sizes(tmp_path: Path) -> None:
+    """A record is replayed as often as was said, each time in batches of each size that holds it, too."""
+    servable = warm(tmp_path, predict_log(), iterations=2, sizes=lambda _: (1, 4))
+    assert servable.shapes == [(1,), (4,), (1,)] * 2
+
+
+def test_size_that_fails(tmp_path: Path) -> None:
+    """A model that cannot do with an allowed batch size is not served."""
+
+    class Picky(Counting):
+        def _execute(self, arguments: Sequence[Array]) -> list[Array]:
+            outputs = super()._execute(arguments)
+            return outputs if len(outputs[0]) == 1 else [outputs[0][:1]]
+
+    servable = Picky()
+    directory = publish(tmp_path, "1", FILE)
+    with pytest.raises(UnfitBatchOutput):
+        load_warm(directory, lambda _: servable, lambda _: [predict_log()], sizes=lambda _: (4,))
+    assert servable.closed
 
 
 def test_no_file(tmp_path: Path, load: FakeLoader) -> None:

@@ -50,8 +50,8 @@ class Bench:
         self.clock = Clock()
         self.held: list[tuple[Callable[..., Any], Future[Any]]] = []
         self.sizes: list[int] = []
-        scheduler = Scheduler(Parameters(**{"num_batch_threads": 1} | parameters), ThreadPoolExecutor(1))
-        self.batcher = Batcher(scheduler, self.submit, self.clock.call_later)
+        self.scheduler = Scheduler(ThreadPoolExecutor(1), parameters.pop("num_batch_threads", 1))
+        self.batcher = Batcher(self.scheduler, Parameters(**parameters), self.submit, self.clock.call_later)
 
     def submit(self, _threads: Executor, work: Callable[..., Any]) -> Any:
         """Holds work back."""
@@ -252,14 +252,13 @@ def test_everyone_gets_their_own(sizes: list[int], max_execution: int | None, al
             max_batch_size=12,
             max_execution_batch_size=max_execution,
             max_enqueued_batches=1000,
-            num_batch_threads=3,
             batch_timeout=timeout,
             allowed_batch_sizes=tuple(sorted({(limit + 1) // 2, limit})) if allowed else (),
         )
         with ThreadPoolExecutor(3) as threads:
             loop = asyncio.get_running_loop()
             batcher = Batcher(
-                Scheduler(parameters, threads), lambda pool, work: pool.submit(work, None), loop.call_later
+                Scheduler(threads, 3), parameters, lambda pool, work: pool.submit(work, None), loop.call_later
             )
             inputs = [np.arange(size) + 100 * number for number, size in enumerate(sizes)]
             calls = [batcher.run(Call("key", [given], ["y"], lambda given: [given[0] + 1])) for given in inputs]
@@ -267,3 +266,20 @@ def test_everyone_gets_their_own(sizes: list[int], max_execution: int | None, al
                 np.testing.assert_array_equal(outputs["y"], given + 1)
 
     asyncio.run(run())
+
+
+async def test_leaves_a_batch_alone_while_requests_come() -> None:
+    """For about as long as the last one's requests took to come a batch waits, but no longer than until it is full."""
+    bench = Bench(max_batch_size=3)
+    bench.scheduler._span = 1000
+    calls = [bench.call(1)]
+    await settle()
+    assert not bench.held
+    calls += [bench.call(2), bench.call(3)]
+    await bench.run()
+    # They came at once, and so the next waits for nobody.
+    assert bench.scheduler._span < 1
+    calls.append(bench.call(4))
+    await bench.run()
+    await asyncio.gather(*calls)
+    assert bench.sizes == [3, 1]

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from serving.embedded.batching.parameters import Parameters
-from serving.embedded.batching.parameters_file import read_parameters
+from serving.embedded.batching.parameters_file import model_parameters, read_parameters
 from serving.embedded.config_file import ConfigFileError
+from serving.embedded.errors import InvalidArgument
 
 SPLIT = "max_batch_size { value: 4 } enable_large_batch_splitting { value: true }"
 
@@ -43,6 +44,27 @@ def test_defaults(tmp_path: Path) -> None:
     assert read(tmp_path, "max_batch_size { value: 9 } enable_large_batch_splitting { value: true }") == Parameters(
         max_batch_size=9, max_execution_batch_size=9
     )
+
+
+def test_file_of_the_container() -> None:
+    """The file that the containers mount can be read."""
+    assert read_parameters(Path("serving/batching.config")) == Parameters(
+        max_batch_size=128, max_enqueued_batches=1024, num_batch_threads=4
+    )
+
+
+def test_of_a_model(tmp_path: Path) -> None:
+    """A version's own file says all but the threads; without one its requests are not batched."""
+    common = Parameters(max_batch_size=7, num_batch_threads=3, thread_pool_name="all")
+    assert model_parameters(tmp_path, common) is None
+    file = tmp_path / "batching_params.pbtxt"
+    file.write_text("max_batch_size { value: 4 } num_batch_threads { value: 9 }")
+    assert model_parameters(tmp_path, common) == Parameters(
+        max_batch_size=4, num_batch_threads=3, thread_pool_name="all"
+    )
+    file.write_text("max_batch_size { value: 0 }")
+    with pytest.raises(InvalidArgument, match="max_batch_size must be positive; was 0"):
+        model_parameters(tmp_path, common)
 
 
 @pytest.mark.parametrize(

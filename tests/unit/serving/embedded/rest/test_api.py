@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 import requests
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -21,6 +22,7 @@ from serving.embedded.config_file import ConfigFileError
 from serving.embedded.errors import ModelError
 from serving.embedded.monitoring import metrics_path
 from serving.transport.addresses import AddressTakenError
+from tests.fakes.promtool import problems
 from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, eventually
 from tests.unit.serving.embedded.running import fails
 
@@ -284,6 +286,22 @@ async def test_metrics(start: Callable[..., Any], rest: Callable[..., Any], moni
     assert samples["tensorgate_server_version_available", (("model", "m"), ("version", "1"))] == 1
 
 
+async def test_batching_metrics(start: Callable[..., Any], rest: Callable[..., Any], monitoring: Path) -> None:
+    """Batches, and how long requests waited for theirs, are counted under TFS's names; sizes under ours."""
+    async with start(rest_api_port=0, monitoring_config_file=monitoring, enable_batching=True) as server:
+        await server.predict()
+        await rest("POST", PREDICT, json={"instances": [1.0, 2.0, 3.0]})
+        page = (await rest.raw("GET", "/metrics")).text
+    assert "\n:tensorflow:serving:batching_session:wrapped_run_count 2.0\n" in page
+    queuing = ":tensorflow:serving:batching_session:queuing_latency"
+    assert f'\n{queuing}_count{{thread_pool_name="model_server_batch_threads"}} 2.0\n' in page
+    bounds = [float(bound) for bound in re.findall(rf'{queuing}_bucket{{le="([0-9.e+]+)"', page)]
+    assert bounds == pytest.approx([100 * 1.2**power for power in range(52)])
+    assert "\ntensorgate_server_batch_rows_sum 4.0\n" in page
+    # The names with colons are TensorFlow Serving's.
+    assert [problem for problem in problems(page) if not problem.startswith(":tensorflow:")] == []
+
+
 async def test_metrics_off(start: Callable[..., Any], rest: Callable[..., Any]) -> None:
     """Metrics that are not enabled are not there."""
     async with start(rest_api_port=0):
@@ -311,6 +329,19 @@ def test_wrong_monitoring_file(monitoring: Path, text: str) -> None:
     monitoring.write_text(text)
     with pytest.raises(ConfigFileError, match=str(monitoring)):
         metrics_path(monitoring)
+
+
+async def test_reflection_does_not_hold_a_stop_up(start: Callable[..., Any]) -> None:
+    """A stream that a caller leaves open ends, well, when the server stops."""
+    async with start() as server:
+        stream = reflection_pb2_grpc.ServerReflectionStub(server.channel).ServerReflectionInfo()
+        await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert (await stream.read()).HasField("list_services_response")
+        os.kill(os.getpid(), signal.SIGTERM)
+        # Calls in flight would have 30 seconds.
+        await asyncio.wait_for(server.task, TIMEOUT / 4)
+        assert await stream.read() is grpc.aio.EOF
+        assert await stream.code() is grpc.StatusCode.OK
 
 
 async def test_reflection(start: Callable[..., Any]) -> None:
