@@ -9,6 +9,7 @@ from gateway.parts.drift import DriftPart
 from gateway.parts.part import Part, Service
 from gateway.parts.rollouts import RolloutPart
 from gateway.receipts import Receipts
+from gateway.rollout.evidence import Labels
 from gateway.settings import Settings
 
 __all__ = ["Part", "Service", "parts_of"]
@@ -21,15 +22,16 @@ def parts_of(
 
     CaptureError if requests cannot be captured as the settings say.
     """
-    parts: list[Part] = [
-        DriftPart(settings.drift, catalog, metrics),
-        RolloutPart(settings, catalog, metrics, busy),
-    ]
+    parts: list[Part] = [DriftPart(settings.drift, catalog, metrics)]
+    labels: Labels | None = None
     if settings.capture.path:
         parts.append(CapturePart(settings, metrics))
     if settings.feedback.database_url is not None:
         # Only where it is wanted: the libraries take 30 MB and half a second to import.
         from gateway.parts.feedback import FeedbackPart  # noqa: PLC0415
 
-        parts.append(FeedbackPart(settings.feedback, catalog, receipts, metrics))
+        feedback = FeedbackPart(settings.feedback, catalog, receipts, metrics)
+        labels = feedback.labels(settings.rollout.agreement_tolerance)
+        parts.append(feedback)
+    parts.append(RolloutPart(settings, catalog, metrics, busy, labels))
     return parts

@@ -19,6 +19,7 @@ from gateway.parts.part import Part, Service
 from gateway.quality.metrics import QualityMetrics
 from gateway.quality.watch import QualityWatch
 from gateway.receipts import Receipts
+from gateway.rollout.labels import LedgerLabels
 from gateway.servicers import feedback, quality
 from gateway.servicers.feedback import FeedbackServicer
 from gateway.servicers.quality import QualityServicer
@@ -62,6 +63,10 @@ class FeedbackPart(Part):
             ),
         ]
         self.observers = [self._predictions.observe]
+
+    def labels(self, tolerance: float) -> LedgerLabels:
+        """What a roll-out's verdict hears of quality."""
+        return LedgerLabels(self._ledger, tolerance)
 
     async def run(self) -> None:
         """Writes what was counted and reads how good it was, again and again until cancelled."""

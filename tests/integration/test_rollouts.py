@@ -509,3 +509,27 @@ async def test_evidence_of_all_replicas_comes_from_prometheus(
     assert "worse in errors: candidate" in rollout.changed.reason
     assert [line for line in judge.log() if line.get("action") == "roll_back"]
     assert not [line for line in busy.log() if line.get("action") == "roll_back"]
+
+
+async def test_labels_take_a_candidate_back_that_is_wrong(
+    gateway: Gateway, server: FakeModelServer, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    """As sure as stable and wrong: what callers send back says so, and nothing else does."""
+    server.computes[2] = lambda image: brightest_row(image)[:, ::-1]
+    database = f"--feedback.database-url=sqlite:///{tmp_path / 'feedback.db'}"
+    kept = (*flags(tmp_path / "plans"), database, "--receipt-key=0123456789abcdef")
+    judge = start_gateway(server.address, *kept, scopes=(*SCOPES, "feedback:*"))
+    await Operator(judge).start(stable_version=1, rules=rules(step_percents=[50, 100], min_samples=10**9))
+
+    async def ask() -> None:
+        async with judge.client() as client:
+            while not stop.is_set():
+                await client.feedback((await client.predict(IMAGE)).id, "3")
+
+    stop = asyncio.Event()
+    callers = [asyncio.create_task(ask()) for _ in range(4)]
+    rollout = await eventually(over(Operator(judge)))
+    stop.set()
+    await asyncio.gather(*callers)
+    assert rollout.state == pb.ROLLOUT_STATE_ROLLED_BACK
+    assert rollout.changed.reason.startswith("worse in quality: candidate")
