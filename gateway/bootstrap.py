@@ -33,6 +33,7 @@ from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
 from gateway.rest.application import RestApplication
 from gateway.rest.service import rest_application, with_cors
+from gateway.rollout.files import PlaceError
 from gateway.servicers import inference, open_inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
@@ -76,7 +77,7 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
     logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
         await serve(settings, load, member)
-    except (AddressTakenError, CaptureError, CertificateError, KeysFileError, TracingError) as error:
+    except (AddressTakenError, CaptureError, CertificateError, KeysFileError, PlaceError, TracingError) as error:
         return _cannot(error)
     return 0
 
@@ -101,7 +102,7 @@ def _cannot(error: Exception) -> int:
 async def serve(settings: Settings, load: Callable[[], Settings], member: Member | None = None) -> None:
     """Runs the gateway until SIGTERM or SIGINT, alone or as one of several; `load` reads the settings again.
 
-    AddressTakenError, CaptureError, KeysFileError or CertificateError if it cannot start.
+    AddressTakenError, CaptureError, KeysFileError, CertificateError or PlaceError if it cannot start.
     """
     stopping = asyncio.Event()
     metrics = Metrics()

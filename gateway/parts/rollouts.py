@@ -30,7 +30,10 @@ class RolloutPart(Part):
         labels: Labels | None = None,
     ) -> None:
         self._models = settings.models
-        self._rollouts = rollouts_of(settings.rollout, catalog, metrics, busy=busy, labels=labels)
+        # Each worker counts by itself, as a replica does.
+        judges = {"replicas": settings.rollout.replicas * settings.workers}
+        rules = settings.rollout.model_copy(update=judges)
+        self._rollouts = rollouts_of(rules, catalog, metrics, busy=busy, labels=labels)
         servicer = rollouts.RolloutServicer(self._rollouts, catalog)
         register = partial(add_RolloutServiceServicer_to_server, servicer)
         self.services = [Service([rollouts.NAME], rollout_service_pb2.DESCRIPTOR, register, servicer)]
