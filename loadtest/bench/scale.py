@@ -188,9 +188,11 @@ def _plot(file: Path, axes: Mapping[str, Sequence[Point]]) -> None:
         ):
             panel = figure.add_subplot(3, len(axes), row * len(axes) + column + 1)
             panel.plot(x, values, marker="o")
-            panel.set(xscale="log", xlabel=name, ylabel=what, ylim=(0, None))
-            if not row:
-                panel.set(yscale="log", ylim=None, title=f"cost ~ {name} ^ {exponent(points):.2f}")
+            panel.set(xscale="log", xlabel=name, ylabel=what)
+            if row:
+                panel.set_ylim(0, None)
+            else:
+                panel.set(yscale="log", title=f"cost ~ {name} ^ {exponent(points):.2f}")
     figure.savefig(file, dpi=110)
 
 
