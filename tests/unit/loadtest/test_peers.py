@@ -68,6 +68,7 @@ def test_page(tmp_path: Path) -> None:
         file,
         [row("us", 0.5, ours=True), row("fast", 0.7), row("slow", 0.1), page.Row("none", "", "x", False, "no wheel")],
         3,
+        0.0,
     )
     text = file.read_text()
     assert text.index("| fast 1.0 |") < text.index("| **us** |") < text.index("| slow 1.0 |")
@@ -78,7 +79,7 @@ def test_page(tmp_path: Path) -> None:
 
 def test_page_without_losses(tmp_path: Path) -> None:
     """If nobody is ahead the page says so."""
-    page.write(tmp_path / "page.md", [row("us", 0.5, ours=True), row("slow", 0.1)], 1)
+    page.write(tmp_path / "page.md", [row("us", 0.5, ours=True), row("slow", 0.1)], 1, 0.0)
     assert "No peer is ahead of the best of ours." in (tmp_path / "page.md").read_text()
 
 
