@@ -28,9 +28,10 @@ def test_open_inference(raw: bool) -> None:
     request = oip.ModelInferRequest.FromString(protocols.OIP.message(IMAGE))
     assert np.frombuffer(request.raw_input_contents[0], np.float32).tolist() == IMAGE.ravel().tolist()
     response = oip.ModelInferResponse()
+    response.outputs.add(name="label", datatype="BYTES", shape=(1,)).contents.bytes_contents.append(b"seven")
     output = response.outputs.add(name="probabilities", datatype="FP32", shape=(1, 10))
     if raw:
-        response.raw_output_contents.append(PROBABILITIES.tobytes())
+        response.raw_output_contents.extend((b"\5\0\0\0seven", PROBABILITIES.tobytes()))
     else:
         output.contents.fp32_contents.extend(PROBABILITIES)
     assert list(protocols.OIP.read(response.SerializeToString())) == PROBABILITIES.tolist()
