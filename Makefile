@@ -14,16 +14,27 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo train mlflow test images lint terraform-check kubernetes-check loadtest loadtest-smoke bench bench-peers swap format protos baseline client lock clean
+.PHONY: help setup run monitor demo demo-drift demo-rollout train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench bench-peers swap format protos baseline client lock lock-check clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
+setup: $(READY) ## Set .venv up, which every other target does by itself.
+
 run: $(READY) ## Train if there is no model, serve it, ask it about real digits, keep serving until Ctrl-C.
 	@$(BIN)/python -m stack run
 
+monitor: $(READY) ## Run Prometheus, with the alerts, on what `make run` runs; needs Prometheus.
+	@$(BIN)/python -m stack.monitor
+
 demo: $(READY) ## The same, but end after the answers: status 0 if at least 9 of 10 digits are right.
 	@$(BIN)/python -m stack demo
+
+demo-drift: $(READY) ## Clean, inverted and noisy digits: what the gateway says of drift; status 0 if it is right.
+	@$(BIN)/python -m stack demo-drift
+
+demo-rollout: $(READY) ## Publish a good and a worse version under traffic: one is promoted, the other rolled back.
+	@$(BIN)/python -m stack.rollout_demo
 
 train: $(READY) ## Train the digits model and publish it as the next version.
 	@$(BIN)/python -m trainer train
@@ -39,6 +50,9 @@ test: $(READY) ## Run all tests.
 images: $(READY) ## Build the gateway's and the embedded server's images and run them; needs Docker.
 	TENSORGATE_IMAGES=1 $(BIN)/python -m pytest tests/images
 
+screenshots: $(READY) ## Take the pictures of the console in docs/ again; needs Chromium.
+	TENSORGATE_SCREENSHOTS=docs $(BIN)/python -m pytest tests/integration/test_console.py
+
 lint: $(READY) terraform-check kubernetes-check ## Check formatting, lint, types, protos, import arrows, Terraform, Kubernetes, workflows.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -49,6 +63,8 @@ lint: $(READY) terraform-check kubernetes-check ## Check formatting, lint, types
 	$(BIN)/zizmor --offline --quiet .github
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml compose.embedded.yaml
 	$(INFRASTRUCTURE)/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 
@@ -96,6 +112,9 @@ lock: $(READY) ## Pin the dependency groups again, each with hashes; UPGRADE=1 t
 	for group in $(SHIPPED); do $(BIN)/$(COMPILE) --constraint requirements/dev.txt --group $$group \
 		--output-file requirements/$$group.txt || exit 1; done
 	$(BIN)/$(COMPILE) $(if $(UPGRADE),--upgrade) --group infrastructure --output-file requirements/infrastructure.txt
+
+lock-check: lock ## Fail if requirements/ is not what pyproject.toml asks for.
+	git diff --exit-code requirements
 
 clean: ## Remove what was set up, trained and built.
 	rm -rf $(VENV) $(INFRASTRUCTURE) var dist

@@ -1,8 +1,11 @@
-"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… check-config` looks at settings."""
+"""`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… rollout` is an operator's hand;
+`… replay` sends captured requests again; `… check-config` looks at settings.
+"""
 
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 
 # gRPC's core writes to stderr by itself, in a form of its own, whenever a stranger's handshake fails; what matters
 # comes back as errors. Read when gRPC is imported.
@@ -10,11 +13,12 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import yaml
 
-from gateway import configuration, settings_page
+from gateway import settings_page
 from gateway.certificates import CertificateError, Certificates
 from gateway.configuration import ConfigurationError
 from gateway.key_commands import run as run_keys
 from gateway.settings import Settings
+from gateway.workers.member import Member, load
 from serving.transport.envoy.options import EnvoyOptions
 
 USAGE = 2
@@ -24,27 +28,59 @@ INSIDE_ENVOY = "gateway.inside_envoy:app"
 
 def main(arguments: list[str]) -> int:
     """Runs what the command line asks for and returns the exit status."""
-    if arguments[:1] == ["keys"]:
-        return run_keys(arguments[1:])
-    if arguments[:1] == ["settings"]:
-        print(settings_page.page(), end="")
-        return 0
+    if arguments and (command := _COMMANDS.get(arguments[0])):
+        return command(arguments[1:])
     checking = arguments[:1] == ["check-config"]
     if checking:
         arguments = arguments[1:]
     try:
-        settings = configuration.load(arguments)
+        settings = load(arguments)
     except ConfigurationError as error:
         for line in str(error).splitlines():
             print(f"gateway: {line}", file=sys.stderr)
         return 1 if checking else USAGE
-    if not checking and (settings.print_envoy_config or settings.transport == "envoy"):
-        return _become_envoy(settings, arguments)
-    from gateway.bootstrap import check, run  # noqa: PLC0415  # most of the start, and of no use to what becomes Envoy
-
     if checking:
+        from gateway.bootstrap import check  # noqa: PLC0415  # most of the start, and of no use to the others
+
         return check(settings)
-    return asyncio.run(run(settings, lambda: configuration.load(arguments)))
+    return _serve(settings, arguments)
+
+
+def _serve(settings: Settings, arguments: list[str]) -> int:
+    if settings.workers > 1 and Member.current() is None and not settings.print_envoy_config:
+        from gateway.workers.supervisor import supervise  # noqa: PLC0415  # of no use to the workers
+
+        return supervise(settings, arguments)
+    if settings.print_envoy_config or settings.transport == "envoy":
+        return _become_envoy(settings, arguments)
+    from gateway.bootstrap import run  # noqa: PLC0415  # most of the start, and of no use to what becomes Envoy
+
+    return asyncio.run(run(settings, lambda: load(arguments)))
+
+
+def _run_rollout(arguments: list[str]) -> int:
+    from gateway.rollout_commands import run  # noqa: PLC0415  # gRPC, which what becomes Envoy must not load
+
+    return run(arguments)
+
+
+def _replay(arguments: list[str]) -> int:
+    from gateway.replay.commands import run  # noqa: PLC0415  # serving has no use for it
+
+    return run(arguments)
+
+
+def _print_settings(_arguments: list[str]) -> int:
+    print(settings_page.page(), end="")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "keys": run_keys,
+    "rollout": _run_rollout,
+    "replay": _replay,
+    "settings": _print_settings,
+}
 
 
 def _become_envoy(settings: Settings, arguments: list[str]) -> int:
@@ -54,7 +90,9 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
     except ImportError as error:
         print(f"gateway: {error}: the transport envoy needs pyvoy; grpc.aio needs nothing", file=sys.stderr)
         return 1
-    options = EnvoyOptions(**settings.envoy.model_dump(), json_log=settings.log.format == "json")
+    options = EnvoyOptions(
+        **settings.envoy.model_dump(), shared=settings.workers > 1, json_log=settings.log.format == "json"
+    )
     try:
         certificates = Certificates.of(settings.tls)
         tls = certificates.envoy if certificates else None
@@ -67,6 +105,9 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
         return 1
     return 0
 
+
+# What is done instead of serving.
+COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

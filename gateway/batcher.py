@@ -36,6 +36,7 @@ class _Item:
     """What must be equal for two requests to share a call: names, types and shapes of their rows."""
     deadline: float
     answer: "asyncio.Future[Tensors]"
+    mark: Any
     queued: float = field(default_factory=time.perf_counter)
     flight: "_Flight | None" = None
 
@@ -58,7 +59,7 @@ class Batcher:
         max_rows: int,
         max_in_flight: int,
         max_queued_rows: int,
-        on_batch: Callable[[int, list[float]], None] = lambda _rows, _waits: None,
+        on_batch: Callable[[int, list[float], list[Any]], None] = lambda _rows, _waits, _marks: None,
     ) -> None:
         self._send = send
         self._max_rows = max_rows
@@ -70,11 +71,11 @@ class Batcher:
         self._flights: set[_Flight] = set()
         self._scheduled = False
 
-    async def submit(self, inputs: Tensors, deadline: float) -> Tensors:
+    async def submit(self, inputs: Tensors, deadline: float, mark: Any = None) -> Tensors:
         """The outputs for `inputs`, arrays whose first dimension is the same number of rows, as one answer.
 
-        `deadline` is on the clock of time.monotonic. Overloaded if too much is queued, DeadlineExceeded when time is
-        up, and whatever the upstream call raises.
+        `deadline` is on the clock of time.monotonic; `on_batch` is told the `mark`. Overloaded if too much is queued,
+        DeadlineExceeded when time is up, and whatever the upstream call raises.
         """
         if deadline <= time.monotonic():
             raise DeadlineExceeded("the deadline had passed before the model was asked")
@@ -85,7 +86,7 @@ class Batcher:
                 retry_after=RETRY_AFTER,
             )
         kind = tuple((name, array.dtype, array.shape[1:]) for name, array in inputs.items())
-        item = _Item(inputs, rows, kind, deadline, asyncio.get_running_loop().create_future())
+        item = _Item(inputs, rows, kind, deadline, asyncio.get_running_loop().create_future(), mark)
         self._queue.append(item)
         self._queued_rows += rows
         if not self._scheduled and len(self._flights) < self._max_in_flight:
@@ -121,7 +122,9 @@ class Batcher:
                 item.flight = flight
             self._flights.add(flight)
             now = time.perf_counter()
-            self._on_batch(sum(item.rows for item in items), [now - item.queued for item in items])
+            self._on_batch(
+                sum(item.rows for item in items), [now - item.queued for item in items], [item.mark for item in items]
+            )
             flight.task = asyncio.get_running_loop().create_task(self._fly(flight, items))
 
     def _next_batch(self) -> list[_Item]:

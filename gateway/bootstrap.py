@@ -3,17 +3,20 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from starlette.types import ASGIApp
 
-from gateway import configuration, logs
+from gateway import configuration, console, logs, ops, servicers
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
+from gateway.capture.records import CaptureError
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
 from gateway.guards import Guards
@@ -23,18 +26,23 @@ from gateway.interceptors.chain import Chain
 from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
-from gateway.ops import application
+from gateway.parts import Service, parts_of
 from gateway.predictor import Predictor
 from gateway.receipts import Receipts
 from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
-from gateway.servicers import health, inference, open_inference, tf_serving
+from gateway.rest.application import RestApplication
+from gateway.rest.service import rest_application, with_cors
+from gateway.servicers import inference, open_inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
 from gateway.servicers.open_inference import OpenInference
 from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
+from gateway.tracing.errors import TracingError
+from gateway.tracing.wanted import wanted
 from gateway.upstream import BatchLimits, Upstream
+from gateway.workers.member import Member
 from serving.transport import reflection
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.server import EnvoyServer
@@ -45,6 +53,9 @@ from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceService
 from tensorgate.v1 import inference_service_pb2
 from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
+if TYPE_CHECKING:
+    from gateway.tracing.tracing import Tracing
+
 log = structlog.get_logger("gateway")
 
 # Seconds between two looks at files that may have changed, and at what health should say.
@@ -54,10 +65,6 @@ FIRST_LOOK = 0.3
 # The transport takes this many times the largest request, so that one that is too large gets a typed answer; beyond
 # that it is cut off unread.
 OVERSIZE_FACTOR = 4
-# Of every service on the port, for reflection.
-FILES = tuple(
-    module.DESCRIPTOR for module in (inference_service_pb2, open_inference_pb2, tensorflow_serving_pb2, health_pb2)
-)
 
 
 async def run(settings: Settings, load: Callable[[], Settings]) -> int:
@@ -65,10 +72,11 @@ async def run(settings: Settings, load: Callable[[], Settings]) -> int:
 
     `load` reads the settings again.
     """
-    logs.configure(settings.log)
+    member = Member.current()
+    logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
-        await serve(settings, load)
-    except (AddressTakenError, CertificateError, KeysFileError) as error:
+        await serve(settings, load, member)
+    except (AddressTakenError, CaptureError, CertificateError, KeysFileError, TracingError) as error:
         return _cannot(error)
     return 0
 
@@ -90,78 +98,75 @@ def _cannot(error: Exception) -> int:
     return 1
 
 
-async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
-    """Runs the gateway until SIGTERM or SIGINT; `load` reads the settings again.
+async def serve(settings: Settings, load: Callable[[], Settings], member: Member | None = None) -> None:
+    """Runs the gateway until SIGTERM or SIGINT, alone or as one of several; `load` reads the settings again.
 
-    AddressTakenError, KeysFileError or CertificateError if it cannot start.
+    AddressTakenError, CaptureError, KeysFileError or CertificateError if it cannot start.
     """
     stopping = asyncio.Event()
     metrics = Metrics()
     guards = Guards(settings, metrics)
-    backend = TensorFlowServing(settings.backend, metrics)
-    catalog = Catalog(settings.models, backend, metrics, timeout=settings.backend.timeout)
+    tracing = _tracing(metrics)
+    backend = TensorFlowServing(settings.backend, metrics, [tracing.upstream] if tracing else [])
+    catalog = Catalog(
+        settings.models,
+        backend,
+        metrics,
+        timeout=settings.backend.timeout,
+        allowed_steps=settings.preprocessing.allowed_steps,
+    )
+    receipts = _receipts(settings)
+    parts = parts_of(settings, catalog, receipts, metrics, busy=lambda: guards.admission.waiting > 0)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
-    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
-    upstream = Upstream(backend, metrics, BatchLimits(**settings.batching.model_dump()), cache)
+    upstream = _upstream(settings, backend, metrics, tracing)
     predictor = Predictor(
         catalog,
         upstream,
-        Receipts(_receipt_key(settings)),
+        receipts,
         metrics,
         executor,
         max_instances=settings.limits.max_instances,
+        observers=[observer for part in parts for observer in part.observers],
     )
-    timeout = settings.backend.timeout
-    inference_servicer = Inference(
-        predictor,
+    predicting, pass_through = _predicting(
+        settings,
+        predictor=predictor,
+        catalog=catalog,
+        upstream=upstream,
+        metrics=metrics,
+        ready=lambda: catalog.ready and not stopping.is_set(),
+    )
+    services = [*predicting, *(service for part in parts for service in part.services)]
+    health = Health(
         catalog,
-        metrics,
-        default_timeout=timeout,
-        max_stream_in_flight=settings.limits.max_stream_in_flight,
+        tuple(name for service in services for name in service.names),
+        models=settings.auth.health_names_models,
     )
-    tf_serving_servicer = PassThrough(catalog, upstream, default_timeout=timeout)
-    open_inference_servicer = OpenInference(
-        predictor, catalog, ready=lambda: catalog.ready and not stopping.is_set(), default_timeout=timeout
+    interceptors = _interceptors(guards, metrics, tracing)
+    server = _server(settings, interceptors, services, health, stopping)
+    rest = rest_application(
+        settings,
+        Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
+        services=[(service.file, service.servicer) for service in services],
+        pass_through=pass_through,
+        predictor=predictor,
+        catalog=catalog,
+        executor=executor,
     )
-    services = (inference.NAME, tf_serving.PREDICTION, tf_serving.MODEL, open_inference.NAME)
-    health_servicer = Health(catalog, services, models=settings.auth.health_names_models)
-    # Outermost first. A call that is refused has an id, a log line and a count all the same.
-    interceptors: list[Interceptor] = [
-        RequestId(),
-        AccessLog(),
-        CallMetrics(metrics),
-        guards.authentication,
-        guards.call_limits,
-        guards.admission,
-    ]
-    chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(health.NAME,))
-    server = _server_type(settings)(
-        [
-            partial(add_InferenceServiceServicer_to_server, inference_servicer),
-            tf_serving_servicer.register,
-            partial(add_GRPCInferenceServiceServicer_to_server, open_inference_servicer),
-            partial(add_HealthServicer_to_server, health_servicer),
-            *(
-                [partial(reflection.register, services=(*services, health.NAME), files=FILES, until=stopping)]
-                if settings.reflection
-                else []
-            ),
-        ],
-        interceptors=[chain],
-        max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
+    pages = console.routes() if rest and settings.rest.console else ()
+    pages_and_calls = ops.application(
+        catalog, metrics, stopping.is_set, pages=pages, rest=with_cors(rest, settings), group=member
     )
-    tls = guards.certificates
-    host, _, http_port = settings.http.rpartition(":")
-    https = tls.http_context() if tls and settings.tls.http else None
-    ops = HttpServer(application(catalog, metrics, stopping.is_set), host.strip("[]"), int(http_port), tls=https)
-    port = _bind(server, settings.listen, tls)
+    http = _http_server(settings, pages_and_calls, guards.certificates, member)
+    port = _bind(server, settings.listen, guards.certificates)
 
     server.on_stop_signal(stopping.set)
     loop = asyncio.get_running_loop()
     watching = loop.create_task(catalog.watch(settings.backend.poll_interval))
     # A backend that is there is known before the first call comes; one that is not must not keep the ports closed.
     await catalog.wait_ready(FIRST_LOOK)
-    await health_servicer.publish()
+    await asyncio.gather(*(part.start() for part in parts))
+    await health.publish()
     guards.start()
     reloader = Reloader(
         settings, load, configuration.file(), [guards.replace, lambda _, new: catalog.replace(new.models)]
@@ -169,40 +174,142 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     server.on_reload_signal(reloader.ask)
     background = [
         watching,
-        loop.create_task(_publish_health(health_servicer)),
+        loop.create_task(_publish_health(health)),
         loop.create_task(guards.watch(WATCH_INTERVAL)),
         loop.create_task(reloader.watch(WATCH_INTERVAL)),
+        *(loop.create_task(part.run()) for part in parts),
     ]
-    ops_task = loop.create_task(ops.run_until_stopped())
+    http_task = loop.create_task(http.run_until_stopped())
     await server.start()
+    if member:
+        own = partial(ops.state, catalog, stopping.is_set)
+        background.append(loop.create_task(member.serve(stopping.set, metrics.registry, own)))
     log.info(
-        "serving",
+        "worker serving" if member else "serving",
         grpc=_with_port(settings.listen, port),
-        http=_with_port(settings.http, ops.port),
+        http=_with_port(settings.http, http.port),
         models=list(settings.models),
         backend=settings.backend.address,
         auth=settings.auth.enabled,
-        tls=tls is not None,
+        tls=guards.certificates is not None,
     )
 
     await stopping.wait()
-    log.info("draining", delay=settings.drain.delay, grace=settings.drain.grace)
-    await health_servicer.enter_graceful_shutdown()
-    await asyncio.sleep(settings.drain.delay)
-    await health_servicer.end_watches()
-    await server.stop(settings.drain.grace)
+    await _drain(settings, health, server, rest)
     for task in background:
         task.cancel()
-    ops.should_exit = True
-    await asyncio.gather(ops_task, *background, return_exceptions=True)
+    http.should_exit = True
+    await asyncio.gather(http_task, *background, return_exceptions=True)
+    await asyncio.gather(*(part.close() for part in parts))
     await guards.close()
     await backend.close()
+    if tracing:
+        await tracing.close()
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
 
 
-def _server_type(settings: Settings) -> type[GrpcAioServer | EnvoyServer]:
-    return EnvoyServer if settings.transport == "envoy" else GrpcAioServer
+def _predicting(
+    settings: Settings,
+    *,
+    predictor: Predictor,
+    catalog: Catalog,
+    upstream: Upstream,
+    metrics: Metrics,
+    ready: Callable[[], bool],
+) -> tuple[list[Service], PassThrough]:
+    """The services that predict, in each protocol."""
+    timeout = settings.backend.timeout
+    ours = Inference(
+        predictor,
+        catalog,
+        metrics,
+        default_timeout=timeout,
+        max_stream_in_flight=settings.limits.max_stream_in_flight,
+    )
+    pass_through = PassThrough(catalog, upstream, predictor.observe, default_timeout=timeout)
+    open_ = OpenInference(predictor, catalog, ready=ready, default_timeout=timeout)
+    return [
+        Service(
+            [inference.NAME],
+            inference_service_pb2.DESCRIPTOR,
+            partial(add_InferenceServiceServicer_to_server, ours),
+            ours,
+        ),
+        Service(
+            [tf_serving.PREDICTION, tf_serving.MODEL],
+            tensorflow_serving_pb2.DESCRIPTOR,
+            pass_through.register,
+            pass_through,
+        ),
+        Service(
+            [open_inference.NAME],
+            open_inference_pb2.DESCRIPTOR,
+            partial(add_GRPCInferenceServiceServicer_to_server, open_),
+            open_,
+        ),
+    ], pass_through
+
+
+def _server(
+    settings: Settings,
+    interceptors: Sequence[Interceptor],
+    services: Sequence[Service],
+    health: Health,
+    stopping: asyncio.Event,
+) -> GrpcAioServer | EnvoyServer:
+    registrations = [
+        *(service.register for service in services),
+        partial(add_HealthServicer_to_server, health),
+    ]
+    if settings.reflection:
+        names = [*(name for service in services for name in service.names), servicers.health.NAME]
+        files = [*(service.file for service in services), health_pb2.DESCRIPTOR]
+        registrations.append(partial(reflection.register, services=names, files=files, until=stopping))
+    chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(servicers.health.NAME,))
+    return _server_type(settings)(
+        registrations,
+        interceptors=[chain],
+        max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
+    )
+
+
+def _upstream(settings: Settings, backend: TensorFlowServing, metrics: Metrics, tracing: "Tracing | None") -> Upstream:
+    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
+    limits = BatchLimits(**settings.batching.model_dump())
+    return Upstream(backend, metrics, limits, cache, tracing.batches if tracing else None)
+
+
+def _tracing(metrics: Metrics) -> "Tracing | None":
+    if not wanted():
+        return None
+    # Only where it is wanted: the SDK takes time and memory to import.
+    from gateway.tracing.tracing import Tracing  # noqa: PLC0415
+
+    tracing = Tracing()
+    tracing.observe(metrics)
+    return tracing
+
+
+def _interceptors(guards: Guards, metrics: Metrics, tracing: "Tracing | None") -> list[Interceptor]:
+    """Outermost first. A call that is refused has an id, a log line and a count all the same."""
+    before: list[Interceptor] = [AccessLog(), CallMetrics(metrics)]
+    if tracing is None:
+        return [RequestId(), *before, guards.authentication, guards.call_limits, guards.admission]
+    return [
+        RequestId(),
+        tracing.calls,
+        *before,
+        tracing.around(guards.authentication, "auth"),
+        guards.call_limits,
+        tracing.around(guards.admission, "admission"),
+    ]
+
+
+def _server_type(settings: Settings) -> Callable[..., GrpcAioServer | EnvoyServer]:
+    if settings.transport == "envoy":
+        return EnvoyServer
+    return partial(GrpcAioServer, options=(("grpc.so_reuseport", int(settings.workers > 1)),))
 
 
 def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates | None) -> int:
@@ -211,17 +318,45 @@ def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates |
     return server.bind(address, tls.grpc_credentials() if tls else None)
 
 
+def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None, member: Member | None) -> HttpServer:
+    host, _, port = settings.http.rpartition(":")
+    return HttpServer(
+        app,
+        host.strip("[]"),
+        int(port),
+        grace=settings.drain.grace,
+        max_connections=settings.rest.max_connections,
+        listening=member.http() if member else None,
+        tls=tls.http_context() if tls and settings.tls.http else None,
+    )
+
+
+async def _drain(
+    settings: Settings, servicer: Health, server: GrpcAioServer | EnvoyServer, rest: RestApplication | None
+) -> None:
+    log.info("draining", delay=settings.drain.delay, grace=settings.drain.grace)
+    await servicer.enter_graceful_shutdown()
+    await asyncio.sleep(settings.drain.delay)
+    await servicer.end_watches()
+    if rest:
+        rest.stop()
+    await server.stop(settings.drain.grace)
+
+
 async def _publish_health(servicer: Health) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
         await servicer.publish()
 
 
-def _receipt_key(settings: Settings) -> bytes:
-    if settings.receipt_key is not None:
-        return settings.receipt_key.get_secret_value().encode()
-    log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
-    return secrets.token_bytes(32)
+def _receipts(settings: Settings) -> Receipts:
+    if settings.receipt_key is None:
+        log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
+        key = secrets.token_bytes(32)
+    else:
+        key = settings.receipt_key.get_secret_value().encode()
+    fallbacks = (each.get_secret_value().encode() for each in settings.receipt_key_fallbacks)
+    return Receipts(key, *fallbacks, lifetime=settings.receipt_days * 86400)
 
 
 def _with_port(address: str, port: int) -> str:

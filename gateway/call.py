@@ -4,8 +4,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.auth.principal import ANONYMOUS, Principal
+from gateway.split import Variant
+
+STICKY_KEY = "x-tensorgate-sticky-key"
 
 
 @dataclass(slots=True)
@@ -22,6 +26,11 @@ class Call:
     """What the transport knows of the peer, its certificate above all, by gRPC's names; asked for only if needed."""
     started: float = field(default_factory=time.perf_counter)
     request_id: str = ""
+    span: Any = None
+    """OpenTelemetry's span of the call, where there are traces."""
+    trace_id: str = ""
+    exemplar: dict[str, str] | None = None
+    """What histograms keep of the call, if its trace is kept."""
     streaming: bool = False
     messages: int = 0
     """Messages that a streaming caller has sent so far."""
@@ -30,6 +39,8 @@ class Call:
     model: str = ""
     """As far as the gateway serves it: what a caller merely claims never becomes a metric's label."""
     version: int = 0
+    variant: str = ""
+    """What the version was to a roll-out, where it was not stable."""
     instances: int = 0
     bulk: bool = False
     """Whether the call waits until nothing else does when the gateway is full."""
@@ -48,6 +59,16 @@ class Call:
         self.model = model
         if self.on_model is not None:
             await self.on_model(self, model)
+
+    @property
+    def sticky_key(self) -> str:
+        """What has the same version answer its calls again and again; empty if the caller does not mind."""
+        return self.metadata.get(STICKY_KEY, "")
+
+    def answered_by(self, version: int, variant: Variant) -> None:
+        """Says which version answered."""
+        self.version = version
+        self.variant = "" if variant is Variant.STABLE else variant.name.lower()
 
     @property
     def seconds(self) -> float:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ import structlog
 from gateway.backend import Backend, BackendVersion, Signature, type_name
 from gateway.errors import BackendUnavailable, DeadlineExceeded, GatewayError, ModelNotFound
 from gateway.metrics import Metrics
+from gateway.split import Split
 from serving import contract as contracts
 from serving.contract import Contract, ContractError
 from serving.preprocessing import Pipeline
@@ -67,22 +68,49 @@ class Model:
     """Whether the backend was away since the versions were read: it may have other files behind the same numbers."""
     labels: dict[str, int] = field(default_factory=dict)
     """The version labels that were asked for since the last poll."""
+    split: Split | None = None
+    """What a roll-out plan says of default traffic; None without a plan."""
 
     @property
     def default(self) -> Servable | None:
-        """The highest version that can be routed to."""
+        """What answers by default: the plan's stable version, or without a plan the highest that can be routed to.
+
+        Should stable be gone, its candidate answers, and without that the highest: better than nobody.
+        """
+        if self.split is not None:
+            planned = self._servable(self.split.stable) or self.candidate
+            if planned is not None:
+                return planned
         ready = [version.servable for version in self.versions.values() if version.servable]
         return max(ready, key=lambda servable: servable.version, default=None)
+
+    @property
+    def candidate(self) -> Servable | None:
+        """The version on trial, if there is one and it can be routed to."""
+        return self._servable(self.split.candidate) if self.split is not None else None
+
+    def _servable(self, number: int | None) -> Servable | None:
+        version = self.versions.get(number) if number is not None else None
+        return version.servable if version is not None else None
 
 
 class Catalog:
     """The models by name, kept up to date."""
 
-    def __init__(self, names: Iterable[str], backend: Backend, metrics: Metrics, *, timeout: float) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        backend: Backend,
+        metrics: Metrics,
+        *,
+        timeout: float,
+        allowed_steps: Collection[str] = (),
+    ) -> None:
         self.models = {name: Model(name) for name in names}
         self._backend = backend
         self._metrics = metrics
         self._timeout = timeout
+        self._allowed_steps = allowed_steps
         self._was_ready = asyncio.Event()
         self._locks = {name: asyncio.Lock() for name in self.models}
 
@@ -194,8 +222,7 @@ class Catalog:
                 return Version(number, State.AVAILABLE, servable=Servable(model, number, signatures))
             contract = await self._read_contract(model, number)
             check(contract, signatures)
-            pipeline = contract.pipeline()
-            await asyncio.to_thread(contract.replay_golden, pipeline)
+            pipeline = await asyncio.to_thread(_tried_pipeline, contract, self._allowed_steps)
         except (BackendUnavailable, DeadlineExceeded, ModelNotFound) as error:
             return Version(number, State.LOADING, error.message)
         except (GatewayError, ContractError) as error:
@@ -215,6 +242,13 @@ class Catalog:
         if not texts.item():
             raise ContractError(f"the contract is not to be had in version {contracts.SCHEMA_VERSION} of its schema")
         return Contract.parse(texts.item())
+
+
+def _tried_pipeline(contract: Contract, allowed_steps: Collection[str]) -> Pipeline:
+    """The contract's pipeline, which may import code; ContractError unless it reproduces the golden vectors."""
+    pipeline = contract.pipeline(allowed_steps)
+    contract.replay_golden(pipeline)
+    return pipeline
 
 
 def check(contract: Contract, signatures: Mapping[str, Signature]) -> None:

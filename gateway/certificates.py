@@ -36,6 +36,13 @@ class Certificates:
             return None
         return cls(settings.certificate_file, settings.key_file, settings.client_ca_file)
 
+    @property
+    def expiry(self) -> float:
+        """When the certificate expires, in seconds since 1970."""
+        from cryptography import x509  # noqa: PLC0415  # 20 MB, and only of use with TLS
+
+        return x509.load_pem_x509_certificate(self.envoy.certificate).not_valid_after_utc.timestamp()
+
     def reload(self) -> bool:
         """Reads the files if they have changed; True if they were read. CertificateError leaves all as it was."""
         if not self._files.changed():

@@ -2,15 +2,20 @@
 
 GatewayError
 ├── InvalidInput         the caller's instance or argument is wrong
+├── InvalidReceipt       a prediction's id that this gateway does not take
 ├── ModelNotFound        model, version or signature does not exist
 ├── Unsupported          the model cannot be asked in this way
 ├── Unauthenticated      no credential, or one that is not valid
 ├── CredentialUncheckable  who could say whether the credential is valid does not answer; retry later
 ├── PermissionDenied     the credential does not cover this
+├── PreprocessingFailed  a preprocessing step of the model's owner failed on the instance
 ├── RequestTooLarge      more bytes or instances than a request may have
 ├── Overloaded           too much at once; retry later
+├── Conflict             somebody else has changed it meanwhile
+├── PreconditionFailed   the state of things does not allow it
 ├── NotReady             no version of the model can answer yet; retry later
 ├── BackendUnavailable   the backend cannot be reached; retry later
+├── FeedbackUnavailable  labels cannot be kept at the moment; retry later
 ├── DeadlineExceeded     the caller's time, or the backend's, ran out
 ├── BackendFailed        the backend answered with an error or with nonsense
 │   └── BackendRejected  the backend found the request itself wrong
@@ -56,6 +61,12 @@ class InvalidInput(GatewayError):
     reason = "INVALID_INPUT"
 
 
+class InvalidReceipt(GatewayError):
+    """A prediction's id that this gateway does not take."""
+
+    reason = "RECEIPT_INVALID"
+
+
 class ModelNotFound(GatewayError):
     """The model, version or signature does not exist."""
 
@@ -86,6 +97,12 @@ class PermissionDenied(GatewayError):
     reason = "SCOPE_MISSING"
 
 
+class PreprocessingFailed(GatewayError):
+    """A preprocessing step of the model's owner failed on the instance; what it raised is the cause, for the log."""
+
+    reason = "STEP_FAILED"
+
+
 class RequestTooLarge(GatewayError):
     """More bytes or instances than a request may have."""
 
@@ -98,6 +115,18 @@ class Overloaded(GatewayError):
     reason = "OVERLOADED"
 
 
+class Conflict(GatewayError):
+    """Somebody else has changed it meanwhile."""
+
+    reason = "CONFLICT"
+
+
+class PreconditionFailed(GatewayError):
+    """The state of things does not allow it."""
+
+    reason = "PRECONDITION_FAILED"
+
+
 class NotReady(GatewayError):
     """No version of the model can answer yet."""
 
@@ -108,6 +137,12 @@ class BackendUnavailable(GatewayError):
     """The backend cannot be reached."""
 
     reason = "BACKEND_UNAVAILABLE"
+
+
+class FeedbackUnavailable(GatewayError):
+    """Labels cannot be kept, or read, at the moment."""
+
+    reason = "FEEDBACK_UNAVAILABLE"
 
 
 class DeadlineExceeded(GatewayError):

@@ -40,6 +40,8 @@ class Guards:
         )
         self.call_limits = CallLimits(settings.limits, self._store, metrics)
         self.admission = Admission(settings.limits, metrics)
+        self._metrics = metrics
+        self._publish_expiries()
 
     def start(self) -> None:
         """Begins what needs the event loop."""
@@ -69,14 +71,23 @@ class Guards:
             await asyncio.sleep(interval)
             try:
                 if self._keys and self._keys.reload():
+                    self._publish_expiries()
                     log.info("keys reloaded")
             except KeysFileError as error:
                 log.error("keys file unreadable, the keys stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
             try:
                 if self.certificates and self.certificates.reload():
+                    self._publish_expiries()
                     log.info("certificates reloaded")
             except (CertificateError, OSError) as error:
                 log.error("certificates stay as they were", message=str(error))  # noqa: TRY400  # the message says it all
+
+    def _publish_expiries(self) -> None:
+        if self.certificates:
+            self._metrics.certificate_expiry.set(self.certificates.expiry)
+        self._metrics.key_expiry.clear()
+        for client, expiry in (self._keys.expiries() if self._keys else {}).items():
+            self._metrics.key_expiry.labels(client).set(expiry)
 
 
 def _client_certificates(settings: AuthSettings) -> ClientCertificates | None:

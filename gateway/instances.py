@@ -1,18 +1,31 @@
 """What a caller sends for one prediction, and how it becomes a row of the model's input."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from gateway.backend import Array, Signature, TensorSpec, type_name
 from gateway.catalog import Servable
-from gateway.errors import InvalidInput, Unsupported
-from serving.preprocessing import InputError
+from gateway.errors import GatewayError, InvalidInput, PreprocessingFailed, Unsupported
+from serving import preprocessing
+from serving.preprocessing import InputError, Pipeline, StepFailedError
+from serving.reference import Source, source
 
-Row = Mapping[str, Array]
+log = structlog.get_logger("gateway.instances")
+
+
+class Row(dict[str, Array]):
+    """The model's inputs by name, without the batch dimension; `source` if they were made of an image."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, tensors: Mapping[str, Array], source: Source | None = None) -> None:
+        super().__init__(tensors)
+        self.source = source
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +49,24 @@ class Tensors:
     values: Mapping[str | None, Array]
 
 
-Instance = Image | Pixels | Tensors
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row of a table: values by the columns' names, None where there is none."""
+
+    values: preprocessing.Row
+
+
+Instance = Image | Pixels | Record | Tensors
+
+
+def record(values: object) -> Record:
+    """The row that an object of JSON stands for; InvalidInput if it is no object.
+
+    Whether its values are what the model takes is for the pipeline to say.
+    """
+    if not isinstance(values, Mapping):
+        raise InvalidInput("the row is no JSON object; expected values by the columns' names", reason="ROW_UNREADABLE")
+    return Record(values)
 
 
 def to_row(instance: Instance, servable: Servable, signature: Signature) -> Row:
@@ -46,25 +76,43 @@ def to_row(instance: Instance, servable: Servable, signature: Signature) -> Row:
     """
     if isinstance(instance, Tensors):
         return _checked(instance, servable, signature)
-    if servable.contract is None or servable.pipeline is None or signature.name != servable.contract.signature:
-        raise InvalidInput(
-            f"the signature {signature.name!r} of this model takes tensors, not images: {_expected(signature)}",
-            reason="IMAGES_NOT_ACCEPTED",
-        )
+    if isinstance(instance, Record):
+        (row,) = records_to_rows([instance], servable, signature)
+        if isinstance(row, GatewayError):
+            raise row
+        return row
+    pipeline = _pipeline(servable, signature, "images")
     try:
-        if isinstance(instance, Image):
-            array: Array = servable.pipeline(instance.encoded)
-        else:
-            array = servable.pipeline.from_pixels(instance.array)
-    except InputError as error:
-        raise InvalidInput(str(error), reason=error.reason) from error
-    return {servable.contract.input.name: array}
+        pixels = pipeline.decode(instance.encoded) if isinstance(instance, Image) else instance.array
+        array = pipeline.from_pixels(pixels)
+    except (InputError, StepFailedError) as error:
+        raise _gateway_error(error, servable) from error
+    return _made(array, servable, source(pixels))
 
 
-def images_of(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> list[Instance]:
-    """The images that a batch of byte strings holds, where the contract takes images; none for a batch of tensors."""
+def records_to_rows(records: Sequence[Record], servable: Servable, signature: Signature) -> list[Row | GatewayError]:
+    """For each of a table's rows what `to_row` gives or raises; all of them are made at once."""
+    try:
+        made = _pipeline(servable, signature, "rows").from_rows([record.values for record in records])
+        return [
+            _gateway_error(each, servable) if isinstance(each, Exception) else _made(each, servable) for each in made
+        ]
+    except GatewayError as error:
+        return [error] * len(records)
+
+
+def instances_of(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> list[Instance]:
+    """What a batch holds that is yet to be preprocessed; none if it is a batch of the model's own tensors.
+
+    Byte strings are images, where the contract takes images. Where it takes a table's rows, inputs are their columns:
+    numbers, truth values, or byte strings as UTF-8; InvalidInput if their lengths differ.
+    """
     contract, pipeline = servable.contract, servable.pipeline
-    if contract is None or pipeline is None or not pipeline.accepts_images or signature.name != contract.signature:
+    if contract is None or pipeline is None or signature.name != contract.signature:
+        return []
+    if pipeline.accepts_rows:
+        return [] if not inputs or contract.input.name in inputs else list(_records(inputs))
+    if not pipeline.accepts_images:
         return []
     array = inputs.get(contract.input.name)
     if (
@@ -76,6 +124,67 @@ def images_of(inputs: Mapping[str, Array], servable: Servable, signature: Signat
     ):
         return []
     return [Image(encoded) for encoded in array.ravel()]
+
+
+def _records(inputs: Mapping[str, Array]) -> Iterator[Record]:
+    """The rows that columns, (n,) or (n, 1), make up."""
+    if any(not array.ndim or array.shape[1:] not in ((), (1,)) for array in inputs.values()) or (
+        len({len(array) for array in inputs.values()}) != 1
+    ):
+        shapes = {name: list(array.shape) for name, array in inputs.items()}
+        raise InvalidInput(
+            f"the columns have the shapes {shapes}; expected [n] or [n, 1], the same n", reason="TENSOR_SHAPE_MISMATCH"
+        )
+    try:
+        columns = [
+            [value.decode() if isinstance(value, bytes) else value for value in array.ravel().tolist()]
+            for array in inputs.values()
+        ]
+    except UnicodeDecodeError:
+        raise InvalidInput("a column of byte strings is not UTF-8", reason="COLUMN_TYPE_MISMATCH") from None
+    for values in zip(*columns, strict=True):
+        yield Record(dict(zip(inputs, values, strict=True)))
+
+
+def _pipeline(servable: Servable, signature: Signature, what: Literal["images", "rows"]) -> Pipeline:
+    """The pipeline that takes `what`; InvalidInput if the signature has none."""
+    contract, pipeline = servable.contract, servable.pipeline
+    if contract is None or pipeline is None or signature.name != contract.signature:
+        accepted = False
+    else:
+        accepted = pipeline.accepts_images if what == "images" else pipeline.accepts_rows
+    if pipeline is None or not accepted:
+        raise InvalidInput(
+            f"the signature {signature.name!r} of this model takes no {what}: {_expected(signature)}",
+            reason=f"{what.upper()}_NOT_ACCEPTED",
+        )
+    return pipeline
+
+
+def _made(array: Array, servable: Servable, source_: Source | None = None) -> Row:
+    """The row of what preprocessing made, of an image of that source; PreprocessingFailed if it is not what fits."""
+    contract, pipeline = servable.contract, servable.pipeline
+    assert contract is not None
+    assert pipeline is not None
+    if pipeline.has_own and (array.shape != contract.input.shape or array.dtype != contract.input.dtype):
+        raise _failed(
+            f"preprocessing made {array.dtype} {list(array.shape)}; "
+            f"expected {contract.input.dtype} {list(contract.input.shape)}",
+            servable,
+        )
+    return Row({contract.input.name: array}, source_)
+
+
+def _gateway_error(error: Exception, servable: Servable) -> GatewayError:
+    """What a caller is told of what went wrong in preprocessing."""
+    if isinstance(error, InputError):
+        return InvalidInput(str(error), reason=error.reason)
+    return _failed(str(error), servable, error.__cause__)
+
+
+def _failed(message: str, servable: Servable, cause: BaseException | None = None) -> PreprocessingFailed:
+    log.error("preprocessing failed", model=servable.model, version=servable.version, message=message, exc_info=cause)
+    return PreprocessingFailed(message)
 
 
 def check_batch(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> int:
@@ -125,7 +234,7 @@ def _checked(instance: Tensors, servable: Servable, signature: Signature) -> Row
     for name, array in values.items():
         _check_tensor(array, signature.inputs[name])
         _check_finite(name, array, servable)
-    return values
+    return Row(values)
 
 
 def _check_tensor(array: Array, spec: TensorSpec) -> None:

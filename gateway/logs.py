@@ -8,8 +8,13 @@ import structlog
 from gateway.settings import LogSettings
 
 
-def configure(settings: LogSettings) -> None:
-    """Sets the process's logging up; called once, at start."""
+def configure(settings: LogSettings, **fields: object) -> None:
+    """Sets the process's logging up, with `fields` in every line; called once, at start."""
+
+    def add_fields(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.update(fields)
+        return event
+
     renderer: list[structlog.typing.Processor] = (
         [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if settings.format == "json"
@@ -18,6 +23,7 @@ def configure(settings: LogSettings) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            *([add_fields] if fields else []),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderer,
         ],

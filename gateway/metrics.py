@@ -38,6 +38,17 @@ class Metrics:
             ("reason", "limit"),
             registry=self.registry,
         )
+        self.certificate_expiry = Gauge(
+            "tensorgate_certificate_expiry_timestamp_seconds",
+            "When the gateway's certificate expires, in seconds since 1970; 0 without TLS.",
+            registry=self.registry,
+        )
+        self.key_expiry = Gauge(
+            "tensorgate_key_expiry_timestamp_seconds",
+            "When the last of a client's API keys expires, in seconds since 1970; +Inf for never.",
+            ("client",),
+            registry=self.registry,
+        )
         self.limit_store_down = Gauge(
             "tensorgate_limit_store_down",
             "1 while Redis is away and the limits are counted, or refused, by this replica alone.",

@@ -1,20 +1,15 @@
 """What predictions teach those who watch a model: how its inputs and answers are distributed, version by version."""
 
-import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.answers import Answer
 from gateway.backend import Tensors
 from gateway.catalog import Servable
+from gateway.split import Variant
+from serving.reference import Source
 
-
-class Variant(enum.IntEnum):
-    """What a version was to a roll-out when it answered; the number stands in the prediction's receipt."""
-
-    STABLE = 0
-    CANDIDATE = 1
-    SHADOW = 2
+__all__ = ["Observation", "Observer", "Variant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +23,10 @@ class Observation:
     """Preprocessed, each with the batch dimension."""
     answers: Sequence[Answer]
     """One a row."""
+    outputs: Tensors = field(default_factory=dict)
+    """As the model gave them, each with the batch dimension."""
+    sources: Sequence[Source | None] = ()
+    """One a row: what is kept of the image that it was made of, None for a tensor. Empty if all are tensors."""
 
 
 Observer = Callable[[Observation], None]

@@ -1,6 +1,7 @@
 """The use case: instances or batches in, answers with receipts or tensors out. Knows no transport."""
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Sequence
@@ -13,16 +14,19 @@ from gateway import receipts
 from gateway.answers import Answer, Classification, Regression, to_answers
 from gateway.backend import Array, Signature, Tensors
 from gateway.catalog import Catalog, Servable
-from gateway.errors import GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
-from gateway.instances import Image, Instance, Pixels, Row, check_batch, images_of, to_row
+from gateway.errors import BackendFailed, GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
+from gateway.instances import Image, Instance, Pixels, Record, Row, check_batch, instances_of, records_to_rows, to_row
 from gateway.metrics import Metrics
-from gateway.observations import Observation, Observer, Variant
+from gateway.observations import Observation, Observer
 from gateway.receipts import Receipts
-from gateway.router import ask, signature_of
+from gateway.router import Route, ask, signature_of
+from gateway.split import Variant
 from gateway.upstream import Upstream
 
 # An image of at most this many bytes is decoded on the spot: handing it to a thread would cost more.
 INLINE_BYTES = 2048
+# So are rows of a table that hold this many values together.
+INLINE_VALUES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Query:
     version: int = 0
     signature: str = ""
     top_k: int = 0
+    sticky_key: str = ""
+    """Has the same version asked again and again while a roll-out divides the traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +59,22 @@ class Result:
 
     servable: Servable
     predictions: list[Prediction | GatewayError]
+    variant: Variant = Variant.STABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Input tensors with the batch dimension. An empty model, signature or a version of 0 mean the default one.
 
-    A tensor of byte strings for an input of numbers holds encoded images, where the contract takes images.
+    A tensor of byte strings for an input of numbers holds encoded images, where the contract takes images; where it
+    takes rows of a table, the inputs may be their columns.
     """
 
     model: str
     inputs: Tensors
     version: int = 0
     signature: str = ""
+    sticky_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,7 @@ class Inference:
     rows: int
     outputs: Tensors
     predictions: Sequence[Prediction] = ()
+    variant: Variant = Variant.STABLE
 
 
 class Predictor:
@@ -111,17 +121,33 @@ class Predictor:
         self._check_count(len(query.instances), "instances")
         if query.top_k < 0:
             raise InvalidInput(f"top_k is {query.top_k}; expected 0 or more", field="top_k")
-        servable, predictions = await ask(
-            self._catalog, query.model, query.version, lambda servable: self._predict(servable, query, deadline)
+        route, predictions = await ask(
+            self._catalog,
+            query.model,
+            query.version,
+            lambda route: self._predict(route, query, route.deadline(deadline)),
+            query.sticky_key,
         )
-        return Result(servable, predictions)
+        return Result(route.servable, predictions, route.variant)
 
     async def infer(self, batch: Batch, deadline: float) -> Inference:
         """Answers a batch as a whole or not at all. Raises a GatewayError."""
         _, inference = await ask(
-            self._catalog, batch.model, batch.version, lambda servable: self._infer(servable, batch, deadline)
+            self._catalog,
+            batch.model,
+            batch.version,
+            lambda route: self._infer(route, batch, route.deadline(deadline)),
+            batch.sticky_key,
         )
         return inference
+
+    def observe(self, route: Route, inputs: Tensors, rows: int, outputs: Tensors) -> None:
+        """Tells the observers of rows that were answered by the version's contract, but not here."""
+        if self._observers and route.servable.contract is not None:
+            # Outputs that are not what the contract says teach nobody anything.
+            with contextlib.suppress(BackendFailed):
+                answers = to_answers(outputs, rows, route.servable.contract.postprocessing, 1)
+                self._observe(route, inputs, answers, outputs, ())
 
     def _check_count(self, instances: int, field: str) -> None:
         if instances > self._max_instances:
@@ -131,33 +157,38 @@ class Predictor:
                 field=field,
             )
 
-    async def _infer(self, servable: Servable, batch: Batch, deadline: float) -> Inference:
+    async def _infer(self, route: Route, batch: Batch, deadline: float) -> Inference:
+        servable = route.servable
         signature = signature_of(servable, batch.signature)
         inputs = batch.inputs
-        images = images_of(inputs, servable, signature)
-        if images:
-            self._check_count(len(images), "inputs")
-            rows = await self._rows(servable, signature, images)
-            for place, row in enumerate(rows):
+        rows: list[Row] = []
+        instances = instances_of(inputs, servable, signature)
+        if instances:
+            self._check_count(len(instances), "inputs")
+            made = await self._rows(servable, signature, instances)
+            for place, row in enumerate(made):
                 if isinstance(row, GatewayError):
-                    row.field = f"inputs[0].contents[{place}]"
+                    # A row of a table is spread over the inputs.
+                    row.field = f"inputs[{'*' if isinstance(instances[place], Record) else 0}].contents[{place}]"
                     raise row
-            inputs = _stack([row for row in rows if not isinstance(row, GatewayError)])
+            rows = [row for row in made if not isinstance(row, GatewayError)]
+            inputs = _stack(rows)
         count = check_batch(inputs, servable, signature)
         self._check_count(count, "inputs")
         contract = servable.contract
         if contract is None or signature.name != contract.signature:
             # Nobody says that the rows of such a model have nothing to do with one another.
             outputs = await self._upstream.alone(servable, signature, inputs, deadline)
-            return Inference(servable, signature, count, outputs)
+            return Inference(servable, signature, count, outputs, variant=route.variant)
         outputs = await self._upstream.batched(servable, signature, inputs, deadline)
         rules = contract.postprocessing
         answers = to_answers(outputs, count, rules, 1) if rules.output is not None else []
-        self._observe(servable, inputs, answers)
-        predictions = [Prediction(self._receipt(servable, answer), answer) for answer in answers]
-        return Inference(servable, signature, count, outputs, predictions)
+        self._observe(route, inputs, answers, outputs, rows)
+        predictions = [Prediction(self._receipt(route, answer), answer) for answer in answers]
+        return Inference(servable, signature, count, outputs, predictions, route.variant)
 
-    async def _predict(self, servable: Servable, query: Query, deadline: float) -> list[Prediction | GatewayError]:
+    async def _predict(self, route: Route, query: Query, deadline: float) -> list[Prediction | GatewayError]:
+        servable = route.servable
         signature = signature_of(servable, query.signature)
         started = time.perf_counter()
         rows = await self._rows(servable, signature, query.instances)
@@ -174,20 +205,22 @@ class Predictor:
         rules = contract.postprocessing if contract and signature.name == contract.signature else None
 
         async def answer(places: list[int]) -> None:
-            inputs = _stack([row for place in places if not isinstance(row := rows[place], GatewayError)])
+            joined = [row for place in places if not isinstance(row := rows[place], GatewayError)]
+            inputs = _stack(joined)
             try:
                 outputs = await self._upstream.batched(servable, signature, inputs, deadline)
                 answers = to_answers(outputs, len(places), rules, query.top_k)
             except ModelNotFound:
                 raise
             except GatewayError as error:
+                route.failed(error)
                 for place in places:
                     predictions[place] = error
             else:
                 if rules is not None:
-                    self._observe(servable, inputs, answers)
+                    self._observe(route, inputs, answers, outputs, joined)
                 for place, value in zip(places, answers, strict=True):
-                    predictions[place] = Prediction(self._receipt(servable, value), value)
+                    predictions[place] = Prediction(self._receipt(route, value), value)
 
         await asyncio.gather(*(answer(places) for places in shapes.values()))
         return [prediction for prediction in predictions if prediction is not None]
@@ -199,31 +232,47 @@ class Predictor:
         loop = asyncio.get_running_loop()
         convert = functools.partial(_row_or_error, servable=servable, signature=signature)
         # One hand-over for all that is heavy, split over the threads.
-        heavy = [place for place, instance in enumerate(instances) if _is_heavy(instance)]
+        own = servable.pipeline is not None and servable.pipeline.has_own
+        heavy = [place for place, instance in enumerate(instances) if _is_heavy(instance, own=own)]
         pending = {place: loop.run_in_executor(self._executor, convert, instances[place]) for place in heavy}
+        records = {place: instance for place, instance in enumerate(instances) if isinstance(instance, Record)}
+        made: dict[int, Row | GatewayError] = {}
+        if records:
+            at_once = functools.partial(records_to_rows, list(records.values()), servable, signature)
+            heavy_rows = own or sum(len(record.values) for record in records.values()) > INLINE_VALUES
+            rows = await loop.run_in_executor(self._executor, at_once) if heavy_rows else at_once()
+            made = dict(zip(records, rows, strict=True))
         return [
-            await pending[place] if place in pending else convert(instance) for place, instance in enumerate(instances)
+            made[place] if place in made else await pending[place] if place in pending else convert(instance)
+            for place, instance in enumerate(instances)
         ]
 
-    def _observe(self, servable: Servable, inputs: Tensors, answers: Sequence[Answer]) -> None:
+    def _observe(
+        self, route: Route, inputs: Tensors, answers: Sequence[Answer], outputs: Tensors, rows: Sequence[Row]
+    ) -> None:
         if self._observers and answers:
-            observation = Observation(servable, Variant.STABLE, inputs, answers)
+            sources = [row.source for row in rows]
+            observation = Observation(route.servable, route.variant, inputs, answers, outputs, sources)
             for observe in self._observers:
                 observe(observation)
 
-    def _receipt(self, servable: Servable, answer: Answer) -> str:
+    def _receipt(self, route: Route, answer: Answer) -> str:
+        servable, variant = route.servable, route.variant
         model = receipts.model_digest(servable.model)
         if isinstance(answer, Classification):
             best = answer.top[0]
-            return self._receipts.issue(model, servable.version, class_index=best.class_index, confidence=best.score)
+            return self._receipts.issue(
+                model, servable.version, class_index=best.class_index, confidence=best.score, variant=variant
+            )
         value = answer.value if isinstance(answer, Regression) else None
-        return self._receipts.issue(model, servable.version, value=value)
+        return self._receipts.issue(model, servable.version, value=value, variant=variant)
 
 
-def _is_heavy(instance: Instance | GatewayError) -> bool:
+def _is_heavy(instance: Instance | GatewayError, *, own: bool) -> bool:
+    """Whether an image is better decoded in a thread: it is large, or a step of one's `own` may take long."""
     if isinstance(instance, Image):
-        return len(instance.encoded) > INLINE_BYTES
-    return isinstance(instance, Pixels) and instance.array.size > INLINE_BYTES
+        return own or len(instance.encoded) > INLINE_BYTES
+    return isinstance(instance, Pixels) and (own or instance.array.size > INLINE_BYTES)
 
 
 def _row_or_error(instance: Instance | GatewayError, servable: Servable, signature: Signature) -> Row | GatewayError:

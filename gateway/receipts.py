@@ -1,34 +1,38 @@
 """Prediction receipts: an id that carries what it says and a signature that only the gateway can make.
 
-Layout, before base64url without padding: format and key number (1 byte each), BLAKE2b-64 of the model's name, version
+Layout, before base64url: format (1 byte), key id (BLAKE2b-24 of the key), BLAKE2b-64 of the model's name, version
 (int64), variant (1 byte), kind (1 byte: c class, v value, n none), class index or value (8 bytes), confidence
-(float32), time (milliseconds since 1970, 6 bytes), nonce (4 bytes), keyed BLAKE2b-128 over it all. 78 characters.
+(float32), time (microseconds since 1970, int64), nonce (8 bytes), keyed BLAKE2b-128 over it all. 88 characters.
 """
 
 import base64
 import hashlib
 import hmac
+import itertools
 import os
 import struct
 import time
 from dataclasses import dataclass
 from functools import cache
 
-_FORMAT = 1
-_BODY = struct.Struct(">BB8sqBc8sf6s4s")
+from gateway.errors import InvalidReceipt
+
+DEFAULT_LIFETIME = 90 * 86400.0
+# Seconds by which the clocks of replicas may differ.
+MAX_SKEW = 60.0
+_FORMAT = 2
+_CLASS = struct.Struct(">B3s8sqBcqfqQ")
+_VALUE = struct.Struct(">B3s8sqBcdfqQ")
 _TAG_BYTES = 16
 _MIN_KEY_BYTES = 16
-_KEY_NUMBER = 0
-
-
-class ReceiptError(ValueError):
-    """A text that is no receipt of this gateway's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a receipt says."""
 
+    id: bytes
+    """16 bytes that no other receipt has."""
     model: bytes
     """`model_digest` of the model's name."""
     version: int
@@ -36,7 +40,7 @@ class Receipt:
     value: float | None
     confidence: float
     time: float
-    """Seconds since 1970, to the millisecond."""
+    """Seconds since 1970, to the microsecond."""
     variant: int = 0
 
 
@@ -47,12 +51,19 @@ def model_digest(model: str) -> bytes:
 
 
 class Receipts:
-    """Issues receipts, and checks them."""
+    """Issues receipts with `key`, and checks those of `key` and of `fallbacks` that are not older than `lifetime` s."""
 
-    def __init__(self, key: bytes) -> None:
-        if not _MIN_KEY_BYTES <= len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
-            raise ValueError(f"a receipt key has {_MIN_KEY_BYTES} to {hashlib.blake2b.MAX_KEY_SIZE} bytes")
-        self._keyed = hashlib.blake2b(key=key, digest_size=_TAG_BYTES)
+    def __init__(self, key: bytes, *fallbacks: bytes, lifetime: float = DEFAULT_LIFETIME) -> None:
+        self._keyed: dict[bytes, list[hashlib.blake2b]] = {}
+        for each in (key, *fallbacks):
+            if not _MIN_KEY_BYTES <= len(each) <= hashlib.blake2b.MAX_KEY_SIZE:
+                raise ValueError(f"a receipt key has {_MIN_KEY_BYTES} to {hashlib.blake2b.MAX_KEY_SIZE} bytes")
+            self._keyed.setdefault(_key_id(each), []).append(hashlib.blake2b(key=each, digest_size=_TAG_BYTES))
+        self._key_id = _key_id(key)
+        self._signing = self._keyed[self._key_id][0]
+        self._lifetime = lifetime
+        # Unique is enough: what nobody can guess is the signature.
+        self._nonces = itertools.count(int.from_bytes(os.urandom(8), "big") >> 1)
 
     def issue(
         self,
@@ -65,44 +76,70 @@ class Receipts:
         variant: int = 0,
     ) -> str:
         """A new receipt for one prediction made now; `model` is `model_digest` of its name."""
-        if class_index is not None:
-            kind, answer = b"c", struct.pack(">q", class_index)
-        elif value is not None:
-            kind, answer = b"v", struct.pack(">d", value)
+        now, nonce = time.time_ns() // 1000, next(self._nonces)
+        if value is not None and class_index is None:
+            body = _VALUE.pack(_FORMAT, self._key_id, model, version, variant, b"v", value, confidence, now, nonce)
         else:
-            kind, answer = b"n", bytes(8)
-        milliseconds = int(time.time() * 1e3).to_bytes(6, "big")
-        body = _BODY.pack(
-            _FORMAT, _KEY_NUMBER, model, version, variant, kind, answer, confidence, milliseconds, os.urandom(4)
-        )
-        return _encode(body + self._tag(body))
+            kind, answer = (b"n", 0) if class_index is None else (b"c", class_index)
+            body = _CLASS.pack(_FORMAT, self._key_id, model, version, variant, kind, answer, confidence, now, nonce)
+        return _encode(body + _tag(self._signing, body))
 
     def check(self, text: str) -> Receipt:
-        """What the receipt says; ReceiptError if it was not issued with this key, or was altered."""
+        """What the receipt says.
+
+        InvalidReceipt if the text is none, is signed with no key of ours, was altered, is too old, or from the future.
+        """
         try:
-            token = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            token = base64.b64decode(text, altchars=b"-_", validate=True)
         except ValueError:
-            raise ReceiptError("not a receipt") from None
-        body, tag = token[: _BODY.size], token[_BODY.size :]
+            token = b""
         # Base64 has several spellings of some bytes; a receipt has one, so that it counts once.
-        if len(body) != _BODY.size or _encode(token) != text or not hmac.compare_digest(tag, self._tag(body)):
-            raise ReceiptError("not a receipt of this gateway")
-        _, _, model, version, variant, kind, answer, confidence, milliseconds, _ = _BODY.unpack(body)
-        return Receipt(
+        if len(token) != _CLASS.size + _TAG_BYTES or token[0] != _FORMAT or _encode(token) != text:
+            raise InvalidReceipt("the id is not one that a prediction had", reason="RECEIPT_MALFORMED")
+        body, tag = token[: _CLASS.size], token[_CLASS.size :]
+        _, key_id, model, version, variant, kind, index, confidence, microseconds, _ = _CLASS.unpack(body)
+        keyed = self._keyed.get(key_id)
+        if keyed is None:
+            raise InvalidReceipt(
+                "the id is signed with a key that is not, or no longer, known here", reason="RECEIPT_KEY_UNKNOWN"
+            )
+        if not any(hmac.compare_digest(tag, _tag(each, body)) for each in keyed):
+            raise InvalidReceipt("the id's signature is wrong: it was altered or made up", reason="RECEIPT_FORGED")
+        receipt = Receipt(
+            tag,
             model,
             version,
-            class_index=struct.unpack(">q", answer)[0] if kind == b"c" else None,
-            value=struct.unpack(">d", answer)[0] if kind == b"v" else None,
+            class_index=index if kind == b"c" else None,
+            value=_VALUE.unpack(body)[6] if kind == b"v" else None,
             confidence=confidence,
-            time=int.from_bytes(milliseconds, "big") / 1e3,
+            time=microseconds / 1e6,
             variant=variant,
         )
+        self._check_time(receipt.time)
+        return receipt
 
-    def _tag(self, body: bytes) -> bytes:
-        keyed = self._keyed.copy()
-        keyed.update(body)
-        return keyed.digest()
+    def _check_time(self, issued: float) -> None:
+        age = time.time() - issued
+        if age < -MAX_SKEW:
+            raise InvalidReceipt(
+                f"the prediction is {-age:.0f} s in the future: a clock is wrong", reason="RECEIPT_FROM_FUTURE"
+            )
+        if age > self._lifetime:
+            raise InvalidReceipt(
+                f"the prediction is {age / 86400:.1f} days old; expected {self._lifetime / 86400:g} at most",
+                reason="RECEIPT_EXPIRED",
+            )
+
+
+def _key_id(key: bytes) -> bytes:
+    return hashlib.blake2b(key, digest_size=3, person=b"receipt key").digest()
+
+
+def _tag(keyed: hashlib.blake2b, body: bytes) -> bytes:
+    copy = keyed.copy()
+    copy.update(body)
+    return copy.digest()
 
 
 def _encode(token: bytes) -> str:
-    return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(token).decode()

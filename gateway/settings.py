@@ -19,7 +19,12 @@ from pydantic_settings import (
 )
 
 from gateway.backend.settings import ADDRESS, BackendSettings
+from gateway.capture_settings import CaptureSettings
+from gateway.drift_settings import DriftSettings
+from gateway.feedback_settings import FeedbackSettings
 from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
+from gateway.rest_settings import RestSettings
+from gateway.rollout_settings import RolloutSettings
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
@@ -35,6 +40,14 @@ class BatchingSettings(Section):
     """Upstream calls at once for each model version and signature."""
     max_queued_rows: Annotated[int, Field(ge=1)] = 4096
     """Rows that may wait; beyond them callers get RESOURCE_EXHAUSTED."""
+
+
+class PreprocessingSettings(Section):
+    """What models may have the gateway do with their inputs; docs/preprocessing.md lists the steps that there are."""
+
+    allowed_steps: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")], ...] = ()
+    """Steps of one's own that contracts may name, as module:function, or module for all that it defines. A version that
+    names another one is refused. Takes a restart."""
 
 
 class DrainSettings(Section):
@@ -94,28 +107,42 @@ class Settings(BaseSettings):
     listen: Address = "127.0.0.1:50051"
     """host:port for gRPC; port 0 takes a free one and logs it."""
     http: Address = "127.0.0.1:8080"
-    """host:port for /metrics, /livez and /readyz; port 0 takes a free one and logs it."""
+    """host:port for /metrics, /livez, /readyz and JSON; port 0 takes a free one and logs it."""
     reflection: bool = True
     """Whether gRPC server reflection tells callers with a key of every service and message."""
     transport: Literal["grpc.aio", "envoy"] = "grpc.aio"
     """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction."""
     print_envoy_config: bool = False
     """Prints the configuration that Envoy would be given, as YAML, and ends."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve as one, on the same ports; a connection stays with one of them. Limits that are counted in
+    memory, and those on calls and bytes at once, hold for each by itself."""
     threads: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
-    """Threads that decode images. Default: the number of CPUs."""
+    """Threads that decode images, in each process. Default: the number of CPUs, shared among the workers."""
     receipt_key: SecretStr | None = None
     """Secret of 16 to 64 characters that signs prediction ids; the same on every replica. Default: a new one at every
     start, so that ids from before a restart cannot be checked."""
+    receipt_key_fallbacks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Other keys, separated by commas, whose prediction ids are taken: older ones, for whose ids feedback may
+    still come, or the next one, before the replicas sign with it."""
+    receipt_days: Annotated[float, Field(gt=0, le=3650)] = 90.0
+    """Days for which a prediction's id is taken."""
     backend: BackendSettings = BackendSettings()
     batching: BatchingSettings = BatchingSettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
     limits: LimitSettings = LimitSettings()
+    rest: RestSettings = RestSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
+    drift: DriftSettings = DriftSettings()
+    capture: CaptureSettings = CaptureSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    rollout: RolloutSettings = RolloutSettings()
     drain: DrainSettings = DrainSettings()
     envoy: EnvoySettings = EnvoySettings()
     log: LogSettings = LogSettings()
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "receipt_key_fallbacks", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         values = [value] if isinstance(value, str) else value
@@ -123,11 +150,12 @@ class Settings(BaseSettings):
             [name.strip() for part in values for name in part.split(",")] if isinstance(values, list | tuple) else value
         )
 
-    @field_validator("receipt_key")
+    @field_validator("receipt_key", "receipt_key_fallbacks")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not 16 <= len(value.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
-            raise ValueError("expected 16 to 64 bytes")
+    def _long_enough(cls, value: SecretStr | tuple[SecretStr, ...] | None) -> SecretStr | tuple[SecretStr, ...] | None:
+        for key in (value,) if isinstance(value, SecretStr) else value or ():
+            if not 16 <= len(key.get_secret_value().encode()) <= 64:  # noqa: PLR2004  # BLAKE2b's
+                raise ValueError("expected 16 to 64 bytes")
         return value
 
     @model_validator(mode="after")
@@ -142,6 +170,8 @@ class Settings(BaseSettings):
                 )
         if self.auth.certificates and self.tls.client_ca_file is None:
             raise ValueError("`auth.certificates` needs `tls.client_ca_file`: without it no client shows a certificate")
+        if self.feedback.database_url and self.receipt_key is None:
+            raise ValueError("`feedback.database_url` needs `receipt_key`: without it a restart makes all ids unknown")
         return self
 
     @classmethod

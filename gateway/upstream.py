@@ -1,7 +1,9 @@
 """Calls to the model server: one for the rows of many requests, or one for each request."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from prometheus_client import Histogram
@@ -23,16 +25,32 @@ class BatchLimits:
     max_queued_rows: int
 
 
+class Watcher(Protocol):
+    """Follows requests into the calls that they share."""
+
+    def mark(self) -> Any:
+        """What the request that is being answered is known by."""
+
+    def sent(self, waits: Sequence[float], marks: Sequence[Any]) -> None:
+        """Called in the context of a call: the rows of these requests leave with it, after so many seconds."""
+
+
 class Upstream:
     """The backend as the use cases call it. `deadline` is on the clock of time.monotonic; every call is timed."""
 
     def __init__(
-        self, backend: Backend, metrics: Metrics, batch: BatchLimits, cache: ResponseCache | None = None
+        self,
+        backend: Backend,
+        metrics: Metrics,
+        batch: BatchLimits,
+        cache: ResponseCache | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._backend = backend
         self._metrics = metrics
         self._batch = batch
         self._cache = cache
+        self._watcher = watcher
         # A version's queues go when the catalog forgets the version.
         self._batchers: WeakKeyDictionary[Servable, dict[str, Batcher]] = WeakKeyDictionary()
 
@@ -52,7 +70,7 @@ class Upstream:
         queues = self._batchers.setdefault(servable, {})
         if signature.name not in queues:
             queues[signature.name] = self._new_batcher(servable.model, servable.version, signature.name)
-        return await queues[signature.name].submit(rows, deadline)
+        return await queues[signature.name].submit(rows, deadline, self._watcher.mark() if self._watcher else None)
 
     async def alone(self, servable: Servable, signature: Signature, inputs: Tensors, deadline: float) -> Tensors:
         """The outputs for inputs that travel by themselves."""
@@ -75,10 +93,12 @@ class Upstream:
             with upstream.time():
                 return await self._backend.predict(model, version, signature, inputs, timeout)
 
-        def on_batch(count: int, waits: list[float]) -> None:
+        def on_batch(count: int, waits: list[float], marks: list[Any]) -> None:
             rows.observe(count)
             for wait in waits:
                 queue.observe(wait)
+            if self._watcher:
+                self._watcher.sent(waits, marks)
 
         return Batcher(
             send,

@@ -16,7 +16,7 @@ from loadtest.locust_process import HERE, Load, LoadFailedError, run
 from loadtest.observer import Observer
 from loadtest.recording import Recording
 from loadtest.thresholds import Threshold, ThresholdsError
-from stack.__main__ import StackError, ensure_key, ensure_model, start
+from stack.__main__ import MODEL, StackError, ensure_key, ensure_model, start
 from stack.processes import ProcessError, child
 
 SHAPES = {
@@ -48,7 +48,7 @@ def main() -> int:
         baseline = Recording.load(options.baseline) if options.baseline else None
         with target(options) as found:
             if options.load == "page":
-                return _page(found)
+                return _page(options, found)
             return _load(options, found, limits, baseline)
     except (LoadFailedError, OSError, ProcessError, StackError, ThresholdsError, ValueError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
@@ -68,9 +68,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="directory for the report (default: var/loadtest/<load>-<time>)")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="make the gateway slower: a test of the thresholds")
     parser.add_argument("--processes", type=int, default=1, help="of Locust, for more than a core of load")
-    parser.add_argument("--tags", nargs="+", default=[], help="call only these: png, jpeg, tensor, batch")
-    parser.add_argument("--bad-share", default="0.02", help="share of bad images (default: %(default)s)")
-    return parser.parse_args()
+    tags = "call only these: tensorgate, tfserving, oip, stream, png, jpeg, tensor, batch"
+    parser.add_argument("--tags", nargs="+", default=[], help=tags)
+    parser.add_argument("--bad-share", default="0.02", help="share of bad input (default: %(default)s)")
+    parser.add_argument("--feedback-share", default="0", help="share of PNGs whose class is sent back (%(default)s)")
+    parser.add_argument("--model", default=MODEL, help="its name (default: %(default)s)")
+    parser.add_argument("--images", default="", help="a directory of images to send instead of the model's samples")
+    parser.add_argument(
+        "--captured", help="requests that a gateway captured, to send instead: a file, directory or URL"
+    )
+    parser.add_argument("--ca-file", default="", help="encrypt, trusting the certificates in this file")
+    parser.add_argument("--tls", action="store_true", help="encrypt, trusting public authorities")
+    options = parser.parse_args()
+    options.target = ["--model", options.model, "--images", options.images, "--ca-file", options.ca_file]
+    options.target += ["--feedback-share", options.feedback_share, *(["--tls"] if options.tls else [])]
+    return options
 
 
 @contextmanager
@@ -94,9 +106,13 @@ def _load(options: argparse.Namespace, found: Target, limits: Sequence[Threshold
     print(f"The bare echo for {ECHO_SECONDS:g} s …", flush=True)
     with child("the echo", [sys.executable, "-m", "loadtest.bench.echo"], out / "echo.log") as process:
         address = process.wait_for("serving on ", 30).split()[-1]
-        echo = run(Load("EchoUser", address, users=ECHO_USERS, seconds=ECHO_SECONDS), out / "echo.json", key=found.key)
+        images = ("--images", options.images)
+        reference = Load("EchoUser", address, users=ECHO_USERS, seconds=ECHO_SECONDS, options=images)
+        echo = run(reference, out / "echo.json", key=found.key)
     print(f"{options.load}: {SHAPES[options.load]} …", flush=True)
-    extra = ["--bad-share", options.bad_share, *(["--tags", *options.tags] if options.tags else [])]
+    extra = [*options.target, "--bad-share", options.bad_share, *(["--tags", *options.tags] if options.tags else [])]
+    if options.captured:
+        extra += ["--captured", options.captured]
     if options.processes > 1:
         extra += ["--processes", str(options.processes)]
     with ExitStack() as context:
@@ -108,15 +124,19 @@ def _load(options: argparse.Namespace, found: Target, limits: Sequence[Threshold
         measured = run(load, out / "run.json", key=found.key)
     outcomes = thresholds.check(limits, measured, echo)
     page = report.write(out, report.Run(options.load, measured, echo, outcomes, observer, baseline))
-    print(report.summary(measured, echo, outcomes))
+    summary = report.summary(measured, echo, outcomes)
+    print(summary)
     print(f"\nreport: {page}")
+    if job := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(job).open("a", encoding="utf-8") as file:
+            file.write(f"### Load test: {options.load}\n\n{summary}\n")
     return 0 if all(outcome.passed for outcome in outcomes) else BREACHED
 
 
-def _page(found: Target) -> int:
+def _page(options: argparse.Namespace, found: Target) -> int:
     print("Locust's page is at http://127.0.0.1:8089; Ctrl-C ends it.", flush=True)
     command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "GatewayUser"]
-    command += ["--host", found.address, "--web-host", "127.0.0.1", "--loglevel", "WARNING"]
+    command += ["--host", found.address, "--web-host", "127.0.0.1", "--loglevel", "WARNING", *options.target]
     environment = {**os.environ, "TENSORGATE_KEY": found.key, "PYTHONPATH": str(HERE.parent)}
     return subprocess.run(command, env=environment, check=False).returncode
 

@@ -2,9 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gevent.pool
@@ -12,7 +11,7 @@ import grpc
 import grpc.experimental.gevent
 from locust import User
 
-from tensorgate.channel import OPTIONS, Target, metadata
+from loadtest.connection import connect, headers
 
 # Before any channel is made: gRPC's own threads and gevent's greenlets would block one another.
 grpc.experimental.gevent.init_gevent()
@@ -28,16 +27,18 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One unary call."""
+    """One call: unary, or of a stream in both directions if there are several messages."""
 
     name: str
     """What it is reported under."""
     method: str
-    message: bytes
+    message: bytes | Sequence[bytes]
     expected: str = OK
     """The status that it must end with."""
-    check: Callable[[bytes], str | None] = lambda _: None
-    """Says what is wrong with the answer."""
+    check: Callable[[Sequence[bytes]], str | None] = lambda _: None
+    """Says what is wrong with the answers, of which a unary call has one."""
+    then: "Callable[[Sequence[bytes]], Request | None]" = lambda _: None
+    """What is sent after good answers."""
 
 
 class GrpcUser(User):
@@ -55,9 +56,9 @@ class GrpcUser(User):
         options = self.environment.parsed_options
         self._timeout: float = options.timeout
         self._rate: float = options.rate_per_user
-        self._channel = connect(self.host or "", options.ca_file)
-        self._metadata = metadata(options.key)
-        self._methods: dict[str, Any] = {}
+        self._channel = connect(self.host or "", options)
+        self._metadata = headers(options)
+        self._methods: dict[str, Callable[..., Sequence[bytes]]] = {}
         self._pool = gevent.pool.Pool(MAX_IN_FLIGHT)
         self._due = time.perf_counter()
 
@@ -85,18 +86,29 @@ class GrpcUser(User):
     def _timed(self, request: Request, due: float) -> None:
         method = self._methods.get(request.method)
         if method is None:
-            method = self._methods[request.method] = self._channel.unary_unary(request.method)
-        code, details, answer = OK, "", b""
+            method = self._methods[request.method] = self._method(request)
+        code, details = OK, ""
+        answers: Sequence[bytes] = ()
         try:
-            answer = method(request.message, timeout=self._timeout, metadata=self._metadata)
+            answers = method(request.message, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
         failure = None
         if code != request.expected:
             failure = CallFailed(f"{code}: {details[:200]}")
-        elif code == OK and (wrong := request.check(answer)):
+        elif code == OK and (wrong := request.check(answers)):
             code, failure = "WRONG_ANSWER", CallFailed(wrong)
-        self._report(request.name, due, code, len(answer), failure)
+        self._report(request.name, due, code, sum(map(len, answers)), failure)
+        if failure is None and code == OK and (follow := request.then(answers)):
+            self._timed(follow, time.perf_counter())
+
+    def _method(self, request: Request) -> Callable[..., Sequence[bytes]]:
+        """A call of the request's kind that gives its answers."""
+        if isinstance(request.message, bytes):
+            unary: Any = self._channel.unary_unary(request.method)
+            return lambda message, **options: (unary(message, **options),)
+        stream: Any = self._channel.stream_stream(request.method)
+        return lambda messages, **options: list(stream(iter(messages), **options))
 
     def _report(self, name: str, due: float, code: str, size: int, failure: Exception | None) -> None:
         self.environment.events.request.fire(
@@ -107,12 +119,3 @@ class GrpcUser(User):
             exception=failure,
             context={"code": code},
         )
-
-
-def connect(address: str, ca_file: str | None) -> grpc.Channel:
-    """A channel that shares no connection with others; encrypted if there is a certificate to trust."""
-    options = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-    credentials = Target(address, Path(ca_file) if ca_file else False).credentials()
-    return (
-        grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
-    )

@@ -4,14 +4,14 @@ The trainer writes it, the gateway reads it over the wire, and both validate it 
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
-from serving.preprocessing import InputError, Pipeline, Step, StepError, build
+from serving.preprocessing import Pipeline, Step, StepError, StepFailedError, build
 from serving.validation import problems
 
 SCHEMA_VERSION: Final = 1
@@ -52,7 +52,7 @@ class InputSpec(_Part):
 
 
 class Golden(_Part):
-    """An encoded input with the tensor that the trainer's pipeline made of it.
+    """An encoded input, an image's file or a row as JSON, with the tensor that the trainer's pipeline made of it.
 
     Whoever preprocesses for this model must come within `tolerance` of every element; decoders differ in the last bit.
     """
@@ -134,12 +134,19 @@ class Contract(_Part):
         except ValidationError as error:
             raise ContractError(f"not a valid contract: {problems(error)}") from error
 
-    def pipeline(self) -> Pipeline:
-        """The preprocessing pipeline; ContractError if a step is unknown or its parameters are wrong."""
+    def pipeline(self, allowed: Collection[str] = ()) -> Pipeline:
+        """The preprocessing pipeline, with `allowed` steps of one's own (by import path, or all of a module).
+
+        ContractError if a step is unknown or not allowed, its parameters are wrong, or one of one's own has no golden
+        vectors to be tried on.
+        """
         try:
-            return build(self.preprocessing)
+            pipeline = build(self.preprocessing, allowed)
         except StepError as error:
             raise ContractError(f"preprocessing: {error}") from error
+        if pipeline.has_own and not self.golden:
+            raise ContractError("preprocessing: steps of one's own need golden vectors, and there are none")
+        return pipeline
 
     def replay_golden(self, pipeline: Callable[[bytes], NDArray[Any]]) -> None:
         """Runs every golden vector through `pipeline`; ContractError if a tensor differs by more than its tolerance."""
@@ -147,8 +154,12 @@ class Contract(_Part):
             expected = self._golden_tensor(place, golden)
             try:
                 actual = pipeline(golden.encoded)
-            except InputError as error:
-                raise ContractError(f"golden vector {place} cannot be preprocessed: {error}") from error
+            except ContractError:
+                raise
+            except Exception as error:
+                # Steps that were never tried together raise whatever numpy does.
+                cause = f" ({error.__cause__})" if isinstance(error, StepFailedError) and error.__cause__ else ""
+                raise ContractError(f"golden vector {place} cannot be preprocessed: {error}{cause}") from error
             if actual.shape != expected.shape or actual.dtype != expected.dtype:
                 raise ContractError(
                     f"golden vector {place}: preprocessing made {actual.dtype} {list(actual.shape)}, "

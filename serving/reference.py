@@ -1,17 +1,69 @@
 """The distributions that drift is measured against: how they are counted, and how far two of them are apart."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.contract import Histogram
+from serving.contract import Contract, Histogram
+from serving.preprocessing.pipeline import DECODE
 
 BINS = 10
 _INK = 0.5
+_WHITE = 255
+# Either side of what is kept of an image is less than twice that.
+_SIDE = 32
 # The least share of a bin: an empty one would be infinitely far from any other.
 _LEAST = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is kept of an image as it came, before preprocessing undoes how it was taken."""
+
+    pixels: int
+    levels: NDArray[np.uint8]
+    """Every n-th of its rows and m-th of its columns: (height, width, channels), without alpha."""
+
+
+def source(image: NDArray[np.uint8]) -> Source:
+    """What is kept of a decoded `image`, (height, width, channels); a copy of 12 kB at most."""
+    height, width, channels = image.shape
+    down, across = max(1, height // _SIDE), max(1, width // _SIDE)
+    return Source(height * width, image[::down, ::across, : min(channels, 3)].copy())
+
+
+def of_sources(sources: Sequence[Source]) -> dict[str, NDArray[np.float64]]:
+    """Features, (n,) each, of images as they came: size, and mean and deviation of the levels, 0 to 1.
+
+    Inverted images show here alone, where preprocessing finds out by itself what is ground and what is ink.
+    """
+    brightness, contrast = np.empty(len(sources)), np.empty(len(sources))
+    # Those of one shape at once: one by one it takes ten times as long.
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, each in enumerate(sources):
+        places.setdefault(each.levels.shape, []).append(place)
+    for alike in places.values():
+        levels = np.stack([sources[place].levels for place in alike]).reshape(len(alike), -1)
+        brightness[alike], contrast[alike] = levels.mean(axis=1) / _WHITE, levels.std(axis=1) / _WHITE
+    return {
+        "image_pixels": np.array([each.pixels for each in sources], np.float64),
+        "image_brightness": brightness,
+        "image_contrast": contrast,
+    }
+
+
+def of_inputs(contract: Contract, tensors: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Features, (n,) each, of inputs (n, …) as the model takes them; none where `contract` has no reference.
+
+    Of an image those of `of_images`; of a table's row the columns, which its reference names in their order.
+    """
+    if contract.preprocessing and contract.preprocessing[0].name == DECODE:
+        return of_images(tensors)
+    names = tuple(contract.reference.inputs) if contract.reference else ()
+    return of_columns(tensors, names) if tensors.shape[1:] == (len(names),) else {}
 
 
 def of_images(tensors: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
@@ -29,9 +81,22 @@ def of_columns(rows: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[np
 
 
 def by_quantiles(values: NDArray[Any]) -> Histogram:
-    """Values, (n,), in bins that hold about the same number each: there, drift shows best."""
-    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, BINS + 1)))
-    return histogram(*np.histogram(values, bins=edges if edges.size > 1 else 1))
+    """Values, (n,), in bins that hold about the same number each: there, drift shows best.
+
+    Few different values have a bin each, between two for what lies beyond them.
+    """
+    values = values.astype(np.float64)
+    different = np.unique(values)
+    if different.size <= BINS:
+        return histogram(*np.histogram(values, bins=_around(different)))
+    return histogram(*np.histogram(values, bins=np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)))))
+
+
+def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges that divide ascending values from one another and from all others."""
+    middles = (values[:-1] + values[1:]) / 2
+    low, high = (middles[0] - values[0], values[-1] - middles[-1]) if middles.size else 2 * [max(abs(values[0]), 1) / 2]
+    return np.array([values[0] - 2 * low, values[0] - low, *middles, values[-1] + high, values[-1] + 2 * high])
 
 
 def histogram(counts: NDArray[Any], edges: NDArray[Any]) -> Histogram:

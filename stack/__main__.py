@@ -1,7 +1,10 @@
-"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on."""
+"""`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on.
+`demo-drift` sends digits that have changed, too.
+"""
 
 import argparse
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +24,9 @@ MODEL = "digits"
 MODELS = Path("var/models")
 STATE = Path("var/stack")
 KEYS = STATE / "keys.json"
+LABELS, RECEIPT_KEY = STATE / "feedback.db", STATE / "receipt.key"
+# Newest ones that are served: stable, a candidate, and one that has just been published.
+VERSIONS = 3
 # TensorFlow alone takes seconds to import, more on a busy machine.
 SERVER_TIMEOUT, GATEWAY_TIMEOUT = 120.0, 30.0
 # Longer than it takes to start a model server by hand.
@@ -42,9 +48,12 @@ def main() -> int:
     try:
         ensure_model()
         key = ensure_key()
+        keep_receipt_key()
         with ExitStack() as children:
-            processes = start(options, children)
+            processes = start(options, children, f"--feedback.database-url=sqlite:///{LABELS}")
             right = classify(processes.address, key)
+            if mode == "demo-drift":
+                _show_drift(processes, key)
             if mode == "run":
                 _print_how_to_use(processes, key, options.transport)
                 _keep_serving(processes, stopping)
@@ -65,6 +74,7 @@ def _options() -> argparse.Namespace:
     for mode, text, ports in (
         ("run", "keep serving until Ctrl-C", (8500, 50051, 8080)),
         ("demo", "end after the answers", (0, 0, 0)),
+        ("demo-drift", "show how inverted and noisy digits are noticed, and end", (0, 0, 0)),
     ):
         options = modes.add_parser(mode, help=text)
         for name, port in zip(("server", "gateway", "http"), ports, strict=True):
@@ -93,7 +103,7 @@ def ensure_key() -> str:
             return presented
     except Unauthenticated:
         pass
-    text, key = create("local", frozenset({"predict:*"}))
+    text, key = create("local", frozenset({"predict:*", "feedback:*", "admin"}))
     KeysFile(keys=[key]).save(KEYS)
     return text
 
@@ -109,8 +119,20 @@ class Processes:
     http: str
 
 
-def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
-    """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them."""
+def keep_receipt_key() -> None:
+    """Has the gateway sign predictions with the same key at every start, so that feedback may come later."""
+    if not RECEIPT_KEY.exists():
+        RECEIPT_KEY.parent.mkdir(parents=True, exist_ok=True)
+        RECEIPT_KEY.touch(mode=0o600)
+        RECEIPT_KEY.write_text(secrets.token_urlsafe(32))
+    os.environ.setdefault("TENSORGATE_RECEIPT_KEY", RECEIPT_KEY.read_text())
+
+
+def start(ports: argparse.Namespace, children: ExitStack, *flags: str, models: Path = MODELS) -> Processes:
+    """Starts the embedded server and the gateway, and returns when both are ready. `children` ends them.
+
+    `flags` are the gateway's, beside those that it always has; `models` is the model store.
+    """
     print("Starting the model server and the gateway …", flush=True)
     # Known beforehand, so that a process that is started again is found where it was.
     backend, address, http = (f"127.0.0.1:{port or free_port()}" for port in (ports.server, ports.gateway, ports.http))
@@ -118,16 +140,28 @@ def start(ports: argparse.Namespace, children: ExitStack) -> Processes:
     server_command = [
         "serving.embedded",
         f"--port={backend.rpartition(':')[2]}",
-        f"--model_name={MODEL}",
-        f"--model_base_path={(MODELS / MODEL).resolve()}",
+        f"--model_config_file={_model_config(models)}",
     ]
     server = children.enter_context(child("the model server", python + server_command, STATE / "server.log"))
     server.wait_for("serving gRPC on ", SERVER_TIMEOUT)
-    gateway = start_gateway(children, backend, address, http, ports.transport)
+    # Plans stand beside the versions that they are about.
+    flags = (f"--rollout.plans={models}", *flags)
+    gateway = start_gateway(children, backend, address, http, ports.transport, *flags)
     return Processes(server, backend, gateway, address, http)
 
 
-def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str) -> Child:
+def _model_config(models: Path) -> Path:
+    """The model server's configuration: a roll-out needs more versions than the newest."""
+    config = STATE / "models.config"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{(models / MODEL).resolve()}" '
+        f'model_platform: "tensorflow" model_version_policy {{ latest {{ num_versions: {VERSIONS} }} }} }} }}\n'
+    )
+    return config
+
+
+def start_gateway(children: ExitStack, backend: str, address: str, http: str, transport: str, *flags: str) -> Child:
     """Starts a gateway in front of the model server at `backend`, and returns when it is ready."""
     command = [
         *(sys.executable, "-m", "gateway"),
@@ -138,6 +172,7 @@ def start_gateway(children: ExitStack, backend: str, address: str, http: str, tr
         f"--backend.address={backend}",
         f"--auth.keys-file={KEYS}",
         "--drain.delay=0",
+        *flags,
     ]
     gateway = children.enter_context(child("the gateway", command, STATE / f"gateway-{transport}.log"))
     gateway.wait_for('"event": "serving"', GATEWAY_TIMEOUT)
@@ -175,6 +210,13 @@ def classify(address: str, key: str) -> int:
     return right
 
 
+def _show_drift(processes: Processes, key: str) -> None:
+    from stack import demo_drift  # noqa: PLC0415  # the trainer's data take seconds to import
+
+    if not demo_drift.run(processes.address, processes.http, key, MODEL):
+        raise StackError("drift was not noticed as it must be")
+
+
 def _print_how_to_use(processes: Processes, key: str, transport: str) -> None:
     sample = f"{MODELS}/{MODEL}/*/assets.extra/samples/*.png"
     print(
@@ -184,6 +226,7 @@ In another shell:
 
     export TENSORGATE_ADDRESS={processes.address} TENSORGATE_KEY={key}
     .venv/bin/tensorgate predict {sample}
+    .venv/bin/tensorgate feedback ID TRUE_LABEL     # ID as `tensorgate predict --json` has it
 
 Serving until Ctrl-C.""",
         flush=True,

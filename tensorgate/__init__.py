@@ -11,6 +11,6 @@
 from tensorgate.aio import AsyncClient
 from tensorgate.client import Client
 from tensorgate.errors import TensorgateError
-from tensorgate.results import Model, Prediction, Score, Tensor
+from tensorgate.results import FeedbackSummary, Model, Prediction, Score, Tensor
 
-__all__ = ["AsyncClient", "Client", "Model", "Prediction", "Score", "Tensor", "TensorgateError"]
+__all__ = ["AsyncClient", "Client", "FeedbackSummary", "Model", "Prediction", "Score", "Tensor", "TensorgateError"]

@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tensorgate import rows
 from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
 from tensorgate.client import Client
 from tensorgate.errors import TensorgateError
+from tensorgate.requests import Instance
 from tensorgate.results import Model, Prediction
 
 STDIN = "-"
@@ -26,7 +28,7 @@ HEADLINES = ("accuracy", "macro_f1", "log_loss", "rmse", "mae", "r2")
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one file."""
+    """What came of one file, or of one line of it."""
 
     file: str
     milliseconds: float
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ) as client:
             status: int = options.command(client, options)
             return status
-    except (TensorgateError, OSError) as error:
+    except (TensorgateError, OSError, ValueError) as error:
         print(f"tensorgate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -73,8 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     asking.add_argument("--model", default="", help="its name (default: the gateway's only one)")
     asking.add_argument("--model-version", type=int, default=0, metavar="N", help="(default: the gateway's choice)")
     asking.add_argument("--top-k", type=int, default=3, metavar="K", help="classes to show (default: %(default)s)")
-    predict = commands.add_parser("predict", parents=[shared, asking], help="predict on images")
-    predict.add_argument("files", nargs="+", metavar="FILE", help="an image; - for standard input")
+    predict = commands.add_parser("predict", parents=[shared, asking], help="predict on images, or rows of a table")
+    predict.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="an image, - for one from standard input; or rows, as .csv with a header or .jsonl with an object a line",
+    )
     predict.set_defaults(command=_predict)
     stream = commands.add_parser(
         "stream",
@@ -83,6 +90,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     stream.add_argument("--as-they-come", action="store_true", help="do not keep the order")
     stream.set_defaults(command=_stream)
+    feedback = commands.add_parser(
+        "feedback",
+        parents=[shared],
+        help="say what predictions should have been; without ID and TRUTH, standard input has them, a pair a line",
+    )
+    feedback.add_argument("id", nargs="?", metavar="ID", help="the prediction's id")
+    feedback.add_argument("truth", nargs="?", metavar="TRUTH", help="the class's name")
+    kind = feedback.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--class-index", dest="kind", action="store_const", const=int, default=str, help="TRUTH is a class's place"
+    )
+    kind.add_argument("--value", dest="kind", action="store_const", const=float, help="TRUTH is a number")
+    feedback.set_defaults(command=_feedback)
     models = commands.add_parser("models", parents=[shared], help="list the models that the key may call")
     models.set_defaults(command=_models)
     return parser
@@ -91,7 +111,15 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(client: Client, options: argparse.Namespace) -> int:
     # Tells at once if the address, the key or the model is wrong, and spares the first prediction the connecting.
     model = client.get_model(options.model)
-    answers = [_ask(client, file, model.name, options) for file in options.files]
+    answers = [
+        answer
+        for file in options.files
+        for answer in (
+            _ask_rows(client, file, model, options)
+            if file.endswith(rows.SUFFIXES)
+            else [_ask(client, file, model.name, options)]
+        )
+    ]
     if options.json:
         print(json.dumps([_as_json(answer) for answer in answers], indent=2))
     else:
@@ -100,7 +128,6 @@ def _predict(client: Client, options: argparse.Namespace) -> int:
 
 
 def _stream(client: Client, options: argparse.Namespace) -> int:
-    under_way: dict[int, tuple[str, float]] = {}
     failed = False
 
     def report(answer: Answer) -> None:
@@ -108,23 +135,38 @@ def _stream(client: Client, options: argparse.Namespace) -> int:
         failed |= bool(answer.error)
         print(json.dumps(_as_json(answer)), flush=True)
 
-    def images() -> Iterator[bytes]:
-        for sequence, (file, image) in enumerate(_readable(map(str.rstrip, sys.stdin), report)):
-            under_way[sequence] = (file, time.perf_counter())
-            yield image
+    images = _readable(map(str.rstrip, sys.stdin), report)
+    for answer in _streamed(client, images, options, in_order=not options.as_they_come):
+        report(answer)
+    return 1 if failed else 0
+
+
+def _streamed(
+    client: Client, named: Iterable[tuple[str, Instance]], options: argparse.Namespace, *, in_order: bool
+) -> Iterator[Answer]:
+    """The answers to instances, each with the name of what it came from."""
+    under_way: dict[int, tuple[str, float]] = {}
+
+    def instances() -> Iterator[Instance]:
+        for sequence, (name, instance) in enumerate(named):
+            under_way[sequence] = (name, time.perf_counter())
+            yield instance
 
     for prediction in client.stream(
-        images(),
-        model=options.model,
-        version=options.model_version,
-        top_k=options.top_k,
-        in_order=not options.as_they_come,
+        instances(), model=options.model, version=options.model_version, top_k=options.top_k, in_order=in_order
     ):
-        file, started = under_way.pop(prediction.sequence)
+        name, started = under_way.pop(prediction.sequence)
         milliseconds = (time.perf_counter() - started) * 1e3
         error = str(prediction.error) if prediction.error else ""
-        report(Answer(file, milliseconds, None if error else prediction, error))
-    return 1 if failed else 0
+        yield Answer(name, milliseconds, None if error else prediction, error)
+
+
+def _ask_rows(client: Client, file: str, model: Model, options: argparse.Namespace) -> Iterator[Answer]:
+    named = ((f"{file}:{line}", values) for line, values in rows.read(file, model.columns))
+    try:
+        yield from _streamed(client, named, options, in_order=True)
+    except (OSError, ValueError) as error:
+        yield Answer(file, 0, error=str(error))
 
 
 def _readable(files: Iterable[str], report: Callable[[Answer], None]) -> Iterator[tuple[str, bytes]]:
@@ -192,6 +234,33 @@ def _print_table(answers: Sequence[Answer], model: Model) -> None:
         else:
             table.add_row(Text(answer.file), Text(", ".join(prediction.outputs)), "", "", milliseconds)
     Console().print(table)
+
+
+def _feedback(client: Client, options: argparse.Namespace) -> int:
+    if options.id is not None and options.truth is not None:
+        pairs: Iterable[tuple[str, Any]] = [(options.id, _truth(options.truth, options.kind))]
+    elif options.id is None:
+        lines = (line.strip().split(maxsplit=1) for line in sys.stdin if line.strip())
+        pairs = ((line[0], _truth(line[1] if len(line) > 1 else "", options.kind)) for line in lines)
+    else:
+        raise ValueError("expected ID and TRUTH, or neither")
+    summary = client.feedback_batch(pairs)
+    refusals = {place: str(error) for place, error in summary.refusals.items()}
+    counts = {name: getattr(summary, name) for name in ("booked", "changed", "unchanged", "refused")}
+    if options.json:
+        print(json.dumps(counts | {"refusals": refusals}))
+    else:
+        print(", ".join(f"{count} {name}" for name, count in counts.items()))
+        for place, error in refusals.items():
+            print(f"label {place}: {error}", file=sys.stderr)
+    return 1 if summary.refused else 0
+
+
+def _truth(text: str, kind: Callable[[str], Any]) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"the label {text!r} is not a number") from None
 
 
 def _models(client: Client, options: argparse.Namespace) -> int:

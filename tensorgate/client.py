@@ -1,6 +1,7 @@
 """The synchronous client."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -8,9 +9,11 @@ import grpc
 
 from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target, metadata
 from tensorgate.errors import from_rpc
-from tensorgate.requests import Instance, predict_request, stream_request
-from tensorgate.results import Model, Prediction, prediction, streamed
+from tensorgate.requests import Instance, Truth, feedback_stream, predict_request, stream_request, to_feedback
+from tensorgate.results import FeedbackSummary, Model, Prediction, outcome, prediction, streamed, summary
+from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
+from tensorgate.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 
 
@@ -35,6 +38,7 @@ class Client:
             else grpc.insecure_channel(address, OPTIONS)
         )
         self._stub = InferenceServiceStub(self._channel)
+        self._feedback = FeedbackServiceStub(self._channel)
         self._metadata = metadata(key)
         self._timeout = timeout
 
@@ -110,6 +114,38 @@ class Client:
             call.cancel()
         if failures:
             raise failures[0]
+
+    def feedback(
+        self, receipt: str, truth: Truth, *, observed_at: datetime | None = None, timeout: float | None = None
+    ) -> str:
+        """Says what the prediction with this id should have been; returns booked, changed or unchanged.
+
+        `truth` is a class's name (str) or place (int), or a regression's value (float); `observed_at` (UTC if it has no
+        zone) when it was known, if that is not now.
+        """
+        request = feedback_pb.SubmitFeedbackRequest(feedback=[to_feedback(receipt, truth, observed_at)])
+        try:
+            answer = self._feedback.SubmitFeedback(request, timeout=timeout or self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        return outcome(answer)
+
+    def feedback_batch(self, labels: Iterable[tuple[str, Truth]], *, timeout: float | None = None) -> FeedbackSummary:
+        """Sends any number of labels, each with its prediction's id, and returns once all are kept.
+
+        Should it fail, or `labels` raise, some may have been; to send them all again is safe. `timeout` bounds the
+        whole; None does not.
+        """
+        failures: list[Exception] = []
+        try:
+            answer = self._feedback.StreamFeedback(
+                feedback_stream(labels, failures), timeout=timeout, metadata=self._metadata
+            )
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        if failures:
+            raise failures[0]
+        return summary(answer)
 
     def get_model(self, name: str = "") -> Model:
         """The model called `name`, or the only one."""

@@ -2,17 +2,30 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
+from google.protobuf import struct_pb2
+
+from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 
 Instance = bytes | os.PathLike[str] | Mapping[str, Any] | pb.Instance | Any
 """An encoded image (bytes, or the path of its file), an array (anything with the buffer protocol, such as numpy's),
-arrays by name, or the message itself."""
+arrays by name, a row of a table (numbers, strings, truth values and None by the columns' names), or the message
+itself."""
 
+Truth = str | int | float
+"""What a prediction should have been: a class by its name (str) or its place (int), a regression's value (float)."""
+
+# Labels in one message of a stream.
+_MANY = 500
+_SCALARS = (float, int, str, bool, NoneType)
 # By the struct module's codes, which the buffer protocol uses. Integers go by their size, which differs by platform.
 _FORMATS = {
     "?": tensor_pb2.DATA_TYPE_BOOL,
@@ -55,6 +68,33 @@ def stream_request(
     return pb.StreamPredictRequest(request=request, in_order=in_order)
 
 
+def to_feedback(receipt: str, truth: Truth, observed_at: datetime | None = None) -> feedback_pb.Feedback:
+    """The message of one label; TypeError if `truth` is none."""
+    if isinstance(truth, bool) or not isinstance(truth, Truth):
+        raise TypeError(f"expected a class's name or place, or a value as a float, not {type(truth).__name__}")
+    message = feedback_pb.Feedback(id=receipt)
+    setattr(message, {str: "label", int: "class_index", float: "value"}[_kind(truth)], truth)
+    if observed_at is not None:
+        message.observed_at.FromDatetime(observed_at)
+    return message
+
+
+def feedback_stream(
+    labels: Iterable[tuple[str, Truth]], failures: list[Exception]
+) -> Iterator[feedback_pb.StreamFeedbackRequest]:
+    """The messages of a stream of labels; ends early, with the reason in `failures`, should a label not come."""
+    messages = (to_feedback(*label) for label in labels)
+    try:
+        while some := list(islice(messages, _MANY)):
+            yield feedback_pb.StreamFeedbackRequest(feedback=some)
+    except Exception as error:
+        failures.append(error)
+
+
+def _kind(truth: Truth) -> type[Any]:
+    return next(kind for kind in (str, int, float) if isinstance(truth, kind))
+
+
 def to_instance(instance: Instance) -> pb.Instance:
     """The message of one instance."""
     if isinstance(instance, pb.Instance):
@@ -64,9 +104,22 @@ def to_instance(instance: Instance) -> pb.Instance:
     if isinstance(instance, os.PathLike):
         return pb.Instance(image=Path(instance).read_bytes())
     if isinstance(instance, Mapping):
+        if all(type(value) in _SCALARS for value in instance.values()):
+            return row(instance)
         tensors = {name: to_tensor(array) for name, array in instance.items()}
         return pb.Instance(tensors=tensor_pb2.NamedTensors(tensors=tensors))
     return pb.Instance(tensor=to_tensor(instance))
+
+
+def row(values: Mapping[str, Any]) -> pb.Instance:
+    """A row of a table: numbers (numpy's too), strings, truth values and None by the columns' names."""
+    message = struct_pb2.Struct()
+    for name, value in values.items():
+        plain = value.item() if hasattr(value, "item") else value
+        if type(plain) not in _SCALARS:
+            raise TypeError(f"column {name!r}: expected a number, a string, a bool or None, not {type(plain).__name__}")
+        message[name] = plain
+    return pb.Instance(row=message)
 
 
 def pixels(array: Any) -> pb.Instance:

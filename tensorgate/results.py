@@ -1,12 +1,13 @@
 """What the gateway answers, as plain typed values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
 
 from tensorgate.errors import TensorgateError
+from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import model_pb2, tensor_pb2
 
@@ -81,10 +82,43 @@ class Model:
     @property
     def evaluation(self) -> Mapping[str, float]:
         """The default version's figures on held-out data, e.g. accuracy; empty if it carries no contract."""
-        for version in self.message.versions:
-            if version.version == self.default_version:
-                return dict(version.contract.evaluation)
-        return {}
+        return dict(self._contract.evaluation)
+
+    @property
+    def columns(self) -> Sequence[model_pb2.Column]:
+        """The columns of the rows that the default version takes; empty if it takes none."""
+        return self._contract.columns
+
+    @property
+    def _contract(self) -> model_pb2.Contract:
+        versions = (version for version in self.message.versions if version.version == self.default_version)
+        return next((version.contract for version in versions), model_pb2.Contract())
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSummary:
+    """What became of many labels."""
+
+    booked: int
+    """First labels of their predictions."""
+    changed: int
+    """Labels that replaced others."""
+    unchanged: int
+    """Labels that were there already."""
+    refused: int
+    refusals: Mapping[int, TensorgateError]
+    """Why, for the first 100, by the label's place."""
+
+
+def outcome(answer: feedback_pb.SubmitFeedbackResponse) -> str:
+    """What booking one label did: booked, changed or unchanged."""
+    return feedback_pb.FeedbackOutcome.Name(answer.results[0].outcome).removeprefix("FEEDBACK_OUTCOME_").lower()
+
+
+def summary(answer: feedback_pb.StreamFeedbackResponse) -> FeedbackSummary:
+    """What became of a stream of labels."""
+    refusals = {refusal.sequence: _failure(refusal.error) for refusal in answer.refusals}
+    return FeedbackSummary(answer.booked, answer.changed, answer.unchanged, answer.refused, refusals)
 
 
 def prediction(answer: pb.PredictResponse, place: int) -> Prediction:

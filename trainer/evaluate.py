@@ -16,10 +16,12 @@ from sklearn.metrics import (
 )
 
 from serving.contract import Reference
-from serving.reference import BINS, by_quantiles, histogram
+from serving.reference import by_quantiles
 from trainer.calibration import reliability
 
 MEASURES = ("precision", "recall", "f1")
+# Of a confidence.
+_DIGITS = 4
 
 
 def quality(outputs: NDArray[Any], truth: NDArray[Any], labels: Sequence[str]) -> dict[str, float]:
@@ -102,10 +104,11 @@ def reference(features: Mapping[str, NDArray[Any]], outputs: NDArray[Any], label
     if not labels:
         return Reference(instances=len(outputs), inputs=inputs)
     predicted = np.bincount(outputs.argmax(axis=1), minlength=len(labels))
-    counts, edges = np.histogram(outputs.max(axis=1).astype(np.float64), bins=BINS, range=(0, 1))
+    # Servers differ in the last digits, and many confidences in nothing else.
+    confidence = by_quantiles(outputs.max(axis=1).round(_DIGITS))
     return Reference(
         instances=len(outputs),
         inputs=inputs,
         predictions={label: int(count) for label, count in zip(labels, predicted, strict=True)},
-        confidence=histogram(counts, edges),
+        confidence=confidence,
     )

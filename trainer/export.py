@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from serving.contract import JSON_OUTPUT, SCHEMA_VERSION, SIGNATURE, VERSIONS_INPUT, Contract, ContractError
-from trainer import graph_steps, warm_up
+from trainer import graph_steps, table_steps, warm_up
 from trainer.errors import TrainingError
 from trainer.graph_steps import BYTES_INPUT, BYTES_SIGNATURE
 
@@ -68,6 +68,9 @@ def write(directory: Path, model: Any, contract: Contract, tensors: NDArray[np.f
 def _in_graph(contract: Contract) -> Callable[[Any], Any] | None:
     """The contract's preprocessing as TensorFlow operations, if it has any and they keep the contract."""
     if not contract.preprocessing:
+        return None
+    if table_steps.is_of_table(contract.preprocessing):
+        _log.info("exported for tensors alone: rows of a table are preprocessed by the gateway")
         return None
     try:
         preprocess = graph_steps.build(contract.preprocessing, contract.input.shape, contract.input.dtype)

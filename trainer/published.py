@@ -9,7 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from serving.contract import JSON_OUTPUT, SCHEMA_VERSION, SIGNATURE, VERSIONS_INPUT, Contract, ContractError
-from serving.reference import of_columns, of_images
+from serving.preprocessing import own_steps
+from serving.reference import of_inputs
 from trainer import data
 from trainer.data import Dataset
 from trainer.errors import TrainingError
@@ -38,10 +39,12 @@ class Published:
         """What the model takes, (n, *shape), of examples; TrainingError if they are of another kind than its own."""
         contract = self.contract
         if not contract.preprocessing:
-            return _columns(examples, self._features)
-        if examples.columns:
+            return _numbers(examples, self._features)
+        # Who loads a SavedModel trusts it: it is a program itself.
+        pipeline = contract.pipeline(own_steps(contract.preprocessing))
+        if examples.columns and pipeline.accepts_images:
             raise TrainingError("it takes images, the examples are rows of a table")
-        return data.tensors(contract.pipeline(), examples)
+        return data.tensors(pipeline, examples)
 
     def predict(self, examples: Dataset) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         """Its outputs, (n, classes) or (n, 1), and the classes: those of `examples`, then others that only it knows.
@@ -70,16 +73,17 @@ class Published:
 
     def features(self, examples: Dataset) -> Mapping[str, NDArray[Any]]:
         """What its reference counts of inputs, (n,) each, of `examples`."""
-        tensors = self.tensors(examples)
-        if not self.contract.preprocessing:
-            return of_columns(tensors, self._features)
-        return of_images(tensors)
+        return of_inputs(self.contract, self.tensors(examples))
 
 
-def _columns(examples: Dataset, names: tuple[str, ...]) -> NDArray[np.float32]:
-    """The columns called `names`, in that order."""
-    missing = [name for name in names if name not in examples.columns]
-    if missing or not names:
-        raise TrainingError(f"it takes a table with the columns {', '.join(names)}; the examples lack {missing}")
-    rows: NDArray[np.float32] = examples.inputs[:, [examples.columns.index(name) for name in names]]
-    return rows
+def _numbers(examples: Dataset, names: tuple[str, ...]) -> NDArray[np.float32]:
+    """The columns called `names`, in that order, for a model of numbers that does not preprocess them."""
+    if not names:
+        raise TrainingError("it takes numbers, and does not say which")
+    try:
+        numbers = np.array([list(row.values()) for row in examples.rows(names)], np.float32)
+    except ValueError as error:
+        raise TrainingError(f"it takes numbers alone: {error}") from error
+    if not np.isfinite(numbers).all():
+        raise TrainingError("it takes rows without gaps alone")
+    return numbers

@@ -11,8 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from serving.preprocessing import Step, build
+from serving.preprocessing import Step, build, own_steps
 from serving.validation import problems
+from trainer import table_steps
 from trainer.errors import TrainingError
 
 DEFAULT = Path(__file__).parent / "recipes" / "digits.yaml"
@@ -37,7 +38,8 @@ class Data(_Part):
     target: str | None = None
     """The table's column to predict."""
     features: tuple[str, ...] = ()
-    """The table's columns to predict it from, all numeric. By default all other numeric ones."""
+    """The table's columns to predict it from: numbers, truth values or strings, gaps and all. By default all others,
+    but those of more than 100 different strings."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the examples held out for evaluation, the same of each class."""
 
@@ -236,7 +238,9 @@ class Recipe(BaseSettings):
     another order number the classes anew; as many other names replace the data's, which are in alphabetical order.
     Sample files are named after them, hence no slash."""
     preprocessing: tuple[Step, ...] = ()
-    """The steps from an encoded image to the network's input, which servers run too. A table has none."""
+    """The steps from an encoded image, or a table's row, to the network's input, which servers run too:
+    docs/preprocessing.md. A table's learn what they are not told from the training rows, and by default fill gaps and
+    encode strings."""
     data: Data = Data()
     network: Network = Network()
     augmentation: Augmentation = Augmentation()
@@ -249,7 +253,10 @@ class Recipe(BaseSettings):
     @field_validator("preprocessing")
     @classmethod
     def _builds(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        build(steps)
+        if table_steps.is_of_table(steps):
+            table_steps.check(steps)
+        else:
+            build(steps, own_steps(steps))
         return steps
 
     @field_validator("labels")
@@ -263,8 +270,8 @@ class Recipe(BaseSettings):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if bool(self.preprocessing) == self.data.tabular:
-            raise ValueError("`preprocessing` makes tensors of images, which need it, and a table has none")
+        if (table_steps.is_of_table(self.preprocessing) or not self.preprocessing) != self.data.tabular:
+            raise ValueError("`preprocessing` begins with `decode` for images, which need it, and `select` for a table")
         if self.task == "regression" and (self.labels or not self.data.tabular):
             raise ValueError("`task: regression` takes a table, and has no `labels`")
         if self.task == "regression" and self.fit.class_weights != "none":

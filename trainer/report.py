@@ -31,7 +31,7 @@ def pictures_of(
 ) -> list[Picture]:
     """What `outputs`, (n, classes) or (n, 1), for the held-out examples look like, and the figures of the epochs.
 
-    `steps` are those of preprocessing, for what the worst mistakes look like; a table has none.
+    `steps` are those of preprocessing, for what the worst mistakes look like; a table's rows look like nothing.
     """
     made = [pictures.learning_curves(epochs)] if epochs else []
     truth, labels = heldout.targets, heldout.labels
@@ -43,7 +43,7 @@ def pictures_of(
     made += [pictures.confusion_matrix(counts, labels), pictures.reliability(reliability(outputs, truth))]
     wrong = np.flatnonzero(predicted != truth)
     worst = wrong[np.argsort(-outputs[wrong].max(axis=1), kind="stable")][: pictures.WORST].tolist()
-    if steps and worst:
+    if steps and not heldout.columns and worst:
         images = (heldout.pixels(place, steps[0]) for place in worst)
         names = [pictures.short(label) for label in labels]
         captions = [f"{names[truth[n]]} → {names[predicted[n]]} ({outputs[n].max():.0%})" for n in worst]

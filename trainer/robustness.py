@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from serving.contract import Contract
+from serving.preprocessing import own_steps
 from trainer import thumbnails
 from trainer.data import Dataset
 
@@ -41,7 +42,7 @@ def slices(
     `predict` gives probabilities for tensors that `contract` has made of images: a model of tables has no slices. Large
     images are made small first where preprocessing takes any size. One that is refused when corrupted counts as wrong.
     """
-    pipeline = contract.pipeline()
+    pipeline = contract.pipeline(own_steps(contract.preprocessing))
     if not pipeline.accepts_images:
         return {}
     rng = np.random.default_rng(seed)

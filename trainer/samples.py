@@ -1,6 +1,7 @@
 """Held-out images as people send them: files to try a model with, a photo, and the contract's golden vectors."""
 
 import io
+import json
 import logging
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _PER_CLASS = 2
 _GOLDEN_PNGS = 7
 # Room for decoders, which differ in the last bit, and in a JPEG by a little more.
 _PNG_TOLERANCE, _JPEG_TOLERANCE = 0.02, 0.1
+_GOLDEN_ROWS, _ROW_TOLERANCE = 8, 1e-6
 _CANDIDATES, _TRIALS = 100, 8
 _GOLDEN_SIDE = 128  # pixels
 _log = logging.getLogger(__package__)
@@ -55,6 +57,20 @@ def golden(pipeline: Pipeline, heldout: Dataset, seed: int) -> tuple[Golden, ...
     return tuple(
         Golden(encoded=file, tensor=_little_endian(tensor), tolerance=tolerance * _scale(tensor))
         for file, tensor, tolerance in made
+    )
+
+
+def golden_rows(pipeline: Pipeline, heldout: Dataset) -> tuple[Golden, ...]:
+    """Some held-out rows as JSON, one without each value that may be missing among them, and what comes of them."""
+    rows = heldout.rows([column.name for column in pipeline.columns])
+    chosen = dict.fromkeys(range(min(_GOLDEN_ROWS, len(rows))))
+    for column in pipeline.columns:
+        chosen |= dict.fromkeys([place for place, row in enumerate(rows) if row[column.name] is None][:1])
+    files = [json.dumps(rows[place], ensure_ascii=False).encode() for place in chosen]
+    made = [(file, pipeline(file)) for file in files]
+    return tuple(
+        Golden(encoded=file, tensor=_little_endian(tensor), tolerance=_ROW_TOLERANCE * _scale(tensor))
+        for file, tensor in made
     )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import Contract, InputSpec, Postprocessing
-from serving.preprocessing import Pipeline, build
-from serving.reference import of_columns, of_images
+from serving.preprocessing import Pipeline, Step, build, own_steps
+from serving.reference import of_columns, of_images, of_sources
 from trainer import (
     challenge,
     cost,
@@ -29,10 +29,11 @@ from trainer import (
     robustness,
     samples,
     search,
+    table_steps,
     tracking,
 )
 from trainer.checkpoint import Checkpoint
-from trainer.data import Dataset
+from trainer.data import Dataset, table
 from trainer.errors import Refusal, TrainingError
 from trainer.gate import Verdict
 from trainer.recipe import Recipe
@@ -49,6 +50,8 @@ class Examples:
 
     dataset: Dataset
     """All of them."""
+    steps: tuple[Step, ...]
+    """Those of preprocessing, with all their parameters."""
     training: Dataset
     heldout: Dataset
     watched: Dataset
@@ -80,10 +83,14 @@ def prepare(recipe: Recipe) -> Examples:
     watched = heldout
     if recipe.fit.patience is not None:
         training, watched = data.split(training, recipe.fit.validation, recipe.seed)
-    pipeline = build(recipe.preprocessing)
+    steps = recipe.preprocessing
+    if recipe.data.tabular:
+        schema = table.schema(dataset)
+        steps = table_steps.fitted(steps, schema, training.rows(training.columns))
+    pipeline = build(steps, own_steps(steps))
     inputs, watched_inputs = (data.tensors(pipeline, part) for part in (training, watched))
     heldout_inputs = watched_inputs if watched is heldout else data.tensors(pipeline, heldout)
-    return Examples(dataset, training, heldout, watched, pipeline, inputs, heldout_inputs, watched_inputs)
+    return Examples(dataset, steps, training, heldout, watched, pipeline, inputs, heldout_inputs, watched_inputs)
 
 
 def learn(
@@ -185,14 +192,24 @@ def _contract(
     origin: Mapping[str, str],
 ) -> Contract:
     """What the model says of itself."""
-    labels, columns, inputs = examples.dataset.labels, examples.dataset.columns, examples.heldout_inputs
+    labels, tabular, inputs = examples.dataset.labels, recipe.data.tabular, examples.heldout_inputs
+    if tabular:
+        golden = samples.golden_rows(examples.pipeline, examples.heldout)
+        names = table_steps.features(examples.steps)
+        # After `assemble` a step may have made something else of them.
+        features = of_columns(inputs, names) if inputs.shape[1:] == (len(names),) else {}
+    else:
+        golden = samples.golden(examples.pipeline, examples.heldout, recipe.seed)
+        features = of_images(inputs)
+        if examples.pipeline.accepts_images:
+            features |= of_sources(examples.heldout.sources(examples.steps[0]))
     return Contract(
         name=recipe.name,
-        input=InputSpec(name="features" if columns else "image", dtype="float32", shape=examples.shape),
-        preprocessing=recipe.preprocessing,
-        golden=() if columns else samples.golden(examples.pipeline, examples.heldout, recipe.seed),
+        input=InputSpec(name="features" if tabular else "image", dtype="float32", shape=examples.shape),
+        preprocessing=examples.steps,
+        golden=golden,
         postprocessing=Postprocessing(task=recipe.task, output="probabilities" if labels else "value", labels=labels),
-        reference=evaluate.reference(of_columns(inputs, columns) if columns else of_images(inputs), outputs, labels),
+        reference=evaluate.reference(features, outputs, labels),
         evaluation=figures,
         lineage=origin,
     )

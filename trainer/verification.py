@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from serving.contract import JSON_OUTPUT, SCHEMA_VERSION, SIGNATURE, VERSIONS_INPUT, Contract, ContractError
+from serving.preprocessing import own_steps
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import to_numpy
 from trainer import graph_steps, warm_up
@@ -38,7 +39,7 @@ def _verify(directory: Path, arrays: Path) -> None:
     signatures = tf.saved_model.load(str(directory)).signatures
     answer = signatures[SIGNATURE](**{VERSIONS_INPUT: tf.constant([str(SCHEMA_VERSION)])})
     contract = Contract.parse(answer[JSON_OUTPUT].numpy()[0])
-    contract.replay_golden(contract.pipeline())
+    contract.replay_golden(contract.pipeline(own_steps(contract.preprocessing)))
 
     def output(signature: str, rows: Any) -> NDArray[Any]:
         (name,) = signatures[signature].structured_input_signature[1]

@@ -6,6 +6,7 @@ as a slow hash and costs a microsecond. The file is JSON, mode 0600, replaced at
 
 import hashlib
 import hmac
+import math
 import os
 import secrets
 import tempfile
@@ -111,6 +112,14 @@ class KeyRing:
         self._keys = {key.id: key for key in KeysFile.load(self._path).keys}
         self._stamp = found
         return True
+
+    def expiries(self) -> dict[str, float]:
+        """When each client's last key expires, in seconds since 1970; infinity for one that never does."""
+        last: dict[str, float] = {}
+        for key in self._keys.values():
+            expiry = key.expires.timestamp() if key.expires else math.inf
+            last[key.client] = max(expiry, last.get(key.client, 0.0))
+        return last
 
     def authenticate(self, presented: str) -> Principal:
         """Whose key is presented, in constant time for its secret; Unauthenticated if nobody's."""

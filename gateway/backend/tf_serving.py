@@ -30,6 +30,8 @@ RETRY_AFTER = 1.0
 # The share of `backend.timeout` that a call must have waited in vain for the breaker to count it.
 PATIENCE = 0.5
 _RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+# What is forwarded as it came does not say here which version it is for.
+_ANY = ("", 0)
 _LACKING = "not every model server has it yet"
 _CHANNEL_OPTIONS = (
     # TensorFlow Serving sets no limits; the gateway's own are on its callers.
@@ -90,9 +92,13 @@ def _translate(error: grpc.aio.AioRpcError) -> errors.GatewayError:
 class TensorFlowServing:
     """Channels to the model servers."""
 
-    def __init__(self, settings: BackendSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: BackendSettings, metrics: Metrics, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+    ) -> None:
         options = (*_CHANNEL_OPTIONS, ("grpc.service_config", service_config(settings)))
-        self._channel = grpc.aio.insecure_channel(target(settings.addresses), options=options)
+        self._channel = grpc.aio.insecure_channel(
+            target(settings.addresses), options=options, interceptors=interceptors
+        )
         # Each server by itself, as they need not have the same versions; a name is asked as one.
         self._servers = (
             {address: grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) for address in settings.addresses}
@@ -102,9 +108,10 @@ class TensorFlowServing:
         self._prediction = PredictionServiceStub(self._channel)
         self._metrics = metrics
         self._patience = PATIENCE * settings.timeout
-        self._breaker = Breaker(
-            settings.breaker_failures, settings.breaker_seconds, on_change=metrics.backend_breaker_open.set
-        )
+        self._settings = settings
+        # One a version: a candidate that does not answer must not keep callers from stable.
+        self._breakers: dict[tuple[str, int], Breaker] = {}
+        self._open_breakers = 0
         self._hedging = Hedging(settings.hedge_after, metrics.backend_hedges.inc) if settings.hedge_after else None
 
     async def close(self) -> None:
@@ -174,31 +181,32 @@ class TensorFlowServing:
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(codec.to_proto(array))
         deadline = time.monotonic() + timeout
-        return await self._guarded(lambda: self._predict(request, deadline - time.monotonic()))
+        return await self._guarded((model, version), lambda: self._predict(request, deadline - time.monotonic()))
 
     @translated
     async def _predict(self, request: tfs.PredictRequest, timeout: float) -> Tensors:
         answer = await self._prediction.Predict(request, timeout=timeout)
         return {name: codec.to_numpy(proto) for name, proto in answer.outputs.items()}
 
-    async def _guarded(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _guarded(self, version: tuple[str, int], call: Callable[[], Awaitable[Answer]]) -> Answer:
         """What a call that changes nothing returns, which may be sent twice, or not at all."""
-        self._breaker.check()
+        breaker = self._breakers.get(version) or self._new_breaker(version)
+        breaker.check()
         started = time.monotonic()
         try:
             answer = await (self._hedging.run(call) if self._hedging else call())
         except errors.BackendUnavailable:
-            self._breaker.failed()
+            breaker.failed()
             raise
         except (errors.DeadlineExceeded, asyncio.CancelledError):
             # Callers who wait for no more than a moment say nothing about the servers.
             if time.monotonic() - started >= self._patience:
-                self._breaker.failed()
+                breaker.failed()
             raise
         except errors.GatewayError:
-            self._breaker.succeeded()
+            breaker.succeeded()
             raise
-        self._breaker.succeeded()
+        breaker.succeeded()
         return answer
 
     async def forward(self, method: str, request: bytes, timeout: float) -> bytes:
@@ -210,7 +218,18 @@ class TensorFlowServing:
             )
             return answers[0]
         deadline = time.monotonic() + timeout
-        return await self._guarded(lambda: self._forward(self._channel, method, request, deadline - time.monotonic()))
+        return await self._guarded(
+            _ANY, lambda: self._forward(self._channel, method, request, deadline - time.monotonic())
+        )
+
+    def _new_breaker(self, version: tuple[str, int]) -> Breaker:
+        def on_change(is_open: bool) -> None:
+            self._open_breakers += 1 if is_open else -1
+            self._metrics.backend_breaker_open.set(self._open_breakers > 0)
+
+        breaker = Breaker(self._settings.breaker_failures, self._settings.breaker_seconds, on_change=on_change)
+        self._breakers[version] = breaker
+        return breaker
 
     @translated
     async def _forward(self, channel: grpc.aio.Channel, method: str, request: bytes, timeout: float) -> bytes:

@@ -23,8 +23,12 @@ class AccessLog(Interceptor):
             "ms": round(call.seconds * 1e3, 3),
             "request_bytes": call.request_bytes,
         }
+        if call.trace_id:
+            fields["trace_id"] = call.trace_id
         if call.model:
             fields |= {"model": call.model, "version": call.version}
+        if call.variant:
+            fields["variant"] = call.variant
         if call.streaming:
             fields["messages"] = call.messages
         if call.instances:

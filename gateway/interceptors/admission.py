@@ -39,6 +39,11 @@ class Admission(Interceptor):
         """How long a call has taken lately."""
         metrics.calls_waiting.set_function(lambda: len(self._waiting))
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return len(self._waiting)
+
     def replace(self, settings: LimitSettings) -> None:
         """Takes other settings from now on."""
         self._max_streams = settings.max_concurrent_streams

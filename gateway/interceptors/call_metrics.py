@@ -21,4 +21,4 @@ class CallMetrics(Interceptor):
         metrics.in_flight.labels(call.method).dec()
         labels = (call.method, call.model, str(call.version) if call.version else "", call.code)
         metrics.calls.labels(*labels, call.principal.group or call.principal.client).inc()
-        metrics.call_seconds.labels(*labels).observe(call.seconds)
+        metrics.call_seconds.labels(*labels).observe(call.seconds, call.exemplar)

@@ -24,7 +24,7 @@ Parse = Callable[[bytes], Any]
 
 
 class Chain(grpc.aio.ServerInterceptor):
-    """The interceptors around every unary or bidirectional method, but for services that need none (health)."""
+    """The interceptors around every method that does not stream answers alone; none for exempt services (health)."""
 
     def __init__(
         self, interceptors: Sequence[Interceptor], *, max_request_bytes: int, exempt: Sequence[str] = ()
@@ -50,8 +50,10 @@ class Chain(grpc.aio.ServerInterceptor):
             handler = self._around_unary(method, handler)
         elif handler.stream_stream is not None:
             handler = self._around_stream(method, handler)
+        elif handler.stream_unary is not None:
+            handler = self._around_client_stream(method, handler)
         else:
-            raise TypeError(f"{method}: only unary and bidirectional methods have interceptors")
+            raise TypeError(f"{method}: methods that stream answers alone have no interceptors")
         self._handlers[method] = handler
         return handler
 
@@ -94,9 +96,7 @@ class Chain(grpc.aio.ServerInterceptor):
 
         async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
             async def answer() -> None:
-                messages = _Messages(
-                    requests, call, self._interceptors, lambda raw: self._parse(raw, handler.request_deserializer)
-                )
+                messages = self._messages(requests, call, handler)
                 async with aclosing(handler.stream_stream(messages, context)) as answers:
                     async for message in answers:
                         # Returns once there is room: who does not read is not written to.
@@ -108,6 +108,23 @@ class Chain(grpc.aio.ServerInterceptor):
 
         behaviour: Any = stream
         return grpc.stream_stream_rpc_method_handler(behaviour)
+
+    def _around_client_stream(self, method: str, handler: Any) -> Any:
+        async def stream(requests: AsyncIterator[bytes], context: Any) -> bytes:
+            async def answer() -> bytes:
+                response = await handler.stream_unary(self._messages(requests, call, handler), context)
+                serialized: bytes = handler.response_serializer(response)
+                return serialized
+
+            call = _call(method, context)
+            call.streaming = True
+            response: bytes = await self._run(call, context, answer)
+            return response
+
+        return grpc.stream_unary_rpc_method_handler(stream)
+
+    def _messages(self, requests: AsyncIterator[bytes], call: Call, handler: Any) -> "_Messages":
+        return _Messages(requests, call, self._interceptors, lambda raw: self._parse(raw, handler.request_deserializer))
 
     async def _run(self, call: Call, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
         """What `answer` returns, with the interceptors around it; a failure becomes the call's status."""

@@ -1,5 +1,6 @@
 """Counts in this process: a microsecond a rule."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from gateway.limits import DAY, PLACE_RETRY_AFTER, ROUNDING, Refusal, Rule
 
 # Subjects from which on those are forgotten who have not called lately.
 SWEEP_AT = 10_000
+# Seconds for which a new day is not taken back: a clock that jumps about midnight gives nobody a second day's calls.
+SETTLING = 3600.0
 
 
 @dataclass(slots=True)
@@ -33,6 +36,8 @@ class MemoryStore:
         self._buckets: dict[str, _Bucket] = {}
         self._sweep_at = SWEEP_AT
         self._day = 0
+        self._turned = -math.inf
+        """When a day was last followed by another, on `clock`."""
         self._used: dict[str, int] = {}
         """Calls of this day."""
         self._holders: dict[str, set[str]] = {}
@@ -40,9 +45,7 @@ class MemoryStore:
     async def take(self, rules: Sequence[Rule], holder: str) -> Refusal | None:
         """Counts one call under every rule, or under none if one refuses it."""
         now, wall = self._clock(), self._wall()
-        if int(wall // DAY) != self._day:
-            self._day = int(wall // DAY)
-            self._used.clear()
+        self._turn_day(int(wall // DAY), now)
         refusals = [Refusal(rule, wait) for rule in rules if (wait := self._wait(rule, now, wall)) > 0]
         if refusals:
             return max(refusals, key=lambda refusal: refusal.retry_after)
@@ -66,6 +69,14 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing is under way."""
+
+    def _turn_day(self, day: int, now: float) -> None:
+        if day == self._day or now - self._turned < SETTLING:
+            return
+        if self._day:
+            self._turned = now
+        self._day = day
+        self._used.clear()
 
     def _wait(self, rule: Rule, now: float, wall: float) -> float:
         """Seconds until the rule has room; 0 if it has."""

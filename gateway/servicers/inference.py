@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import numpy as np
+from google.protobuf import struct_pb2
 
 from gateway import catalog as catalogs
 from gateway import status, stream
@@ -15,7 +16,7 @@ from gateway.backend import TensorSpec
 from gateway.call import Call, current_call
 from gateway.catalog import Catalog, State
 from gateway.errors import DeadlineExceeded, GatewayError, InvalidInput, RequestTooLarge
-from gateway.instances import Image, Instance, Pixels, Tensors
+from gateway.instances import Image, Instance, Pixels, Tensors, record
 from gateway.metrics import Metrics
 from gateway.predictor import Prediction, Predictor, Query
 from gateway.servicers import tensors
@@ -35,6 +36,11 @@ _STATES = {
     State.AVAILABLE: model_pb2.MODEL_VERSION_STATE_AVAILABLE,
     State.REFUSED: model_pb2.MODEL_VERSION_STATE_REFUSED,
     State.UNAVAILABLE: model_pb2.MODEL_VERSION_STATE_UNAVAILABLE,
+}
+_COLUMNS = {
+    "number": model_pb2.COLUMN_TYPE_NUMBER,
+    "string": model_pb2.COLUMN_TYPE_STRING,
+    "boolean": model_pb2.COLUMN_TYPE_BOOLEAN,
 }
 _Question = tuple[int, pb.StreamPredictRequest | GatewayError]
 _CHANNELS = (1, 3, 4)
@@ -93,7 +99,7 @@ class Inference(InferenceServiceServicer):
             if isinstance(error, DeadlineExceeded) and _is_over(call):
                 # What ran out is the stream's own time.
                 raise
-            response.error.CopyFrom(_error(error))
+            response.error.CopyFrom(instance_error(error))
             code = status.code(error).name
         self._metrics.stream_messages.labels(call.method, call.model, code).inc()
         return response
@@ -104,9 +110,9 @@ class Inference(InferenceServiceServicer):
         await call.enter(model)
         call.instances += len(request.instances)
         instances = [_instance_or_error(instance) for instance in request.instances]
-        query = Query(model, instances, request.version, request.signature, request.top_k)
+        query = Query(model, instances, request.version, request.signature, request.top_k, call.sticky_key)
         result = await self._predictor.predict(query, call.deadline_within(self._default_timeout))
-        call.version = result.servable.version
+        call.answered_by(result.servable.version, result.variant)
         errors = [
             _located(prediction, f"instances[{place}]")
             for place, prediction in enumerate(result.predictions)
@@ -176,7 +182,17 @@ def _instance(instance: pb.Instance) -> Instance:
         return Tensors({None: tensors.to_numpy(instance.tensor)})
     if kind == "tensors":
         return Tensors({name: tensors.to_numpy(tensor) for name, tensor in instance.tensors.tensors.items()})
-    raise InvalidInput("the instance is empty; expected image, pixels, tensor or tensors", reason="INSTANCE_EMPTY")
+    if kind == "row":
+        # Lists and structs are of no column's type; as they are, the pipeline says so.
+        return record({name: _value(value) for name, value in instance.row.fields.items()})
+    raise InvalidInput("the instance is empty; expected image, pixels, tensor, tensors or row", reason="INSTANCE_EMPTY")
+
+
+def _value(value: struct_pb2.Value) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind in ("list_value", "struct_value"):
+        return [] if kind == "list_value" else {}
+    return None if kind in (None, "null_value") else getattr(value, kind)
 
 
 def _pixels(pixels: pb.Pixels) -> Pixels:
@@ -205,7 +221,7 @@ def _located(error: GatewayError, field: str) -> GatewayError:
 
 def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
     if isinstance(prediction, GatewayError):
-        return pb.Prediction(error=_error(prediction))
+        return pb.Prediction(error=instance_error(prediction))
     answer = prediction.answer
     if isinstance(answer, Classification):
         top = [pb.ClassScore(label=s.label, class_index=s.class_index, score=s.score) for s in answer.top]
@@ -222,7 +238,8 @@ def _prediction(prediction: Prediction | GatewayError) -> pb.Prediction:
     return pb.Prediction(id=prediction.receipt, outputs=tensor_pb2.NamedTensors(tensors=outputs))
 
 
-def _error(error: GatewayError) -> pb.InstanceError:
+def instance_error(error: GatewayError) -> pb.InstanceError:
+    """What the caller is told of an instance that failed."""
     answer = pb.InstanceError(
         code=status.number(status.code(error)),
         reason=error.reason,
@@ -255,13 +272,17 @@ def _version(version: catalogs.Version) -> model_pb2.ModelVersion:
             inputs=[_spec(spec) for _, spec in sorted(signature.inputs.items())],
             outputs=[_spec(spec) for _, spec in sorted(signature.outputs.items())],
         )
-    contract = version.servable.contract
-    if contract is not None:
+    contract, pipeline = version.servable.contract, version.servable.pipeline
+    if contract is not None and pipeline is not None:
         described.contract.CopyFrom(
             model_pb2.Contract(
                 task=_TASKS[contract.postprocessing.task],
                 labels=contract.postprocessing.labels,
-                accepts_images=version.servable.pipeline is not None and version.servable.pipeline.accepts_images,
+                accepts_images=pipeline.accepts_images,
+                columns=[
+                    model_pb2.Column(name=column.name, type=_COLUMNS[column.type], nullable=column.nullable)
+                    for column in pipeline.columns
+                ],
                 preprocessing=[step.name for step in contract.preprocessing],
                 signature=contract.signature,
                 evaluation=contract.evaluation,

@@ -83,9 +83,11 @@ class OpenInference(GRPCInferenceServiceServicer):
         model = authorized(self._catalog, request.model_name)
         await call.enter(model.name)
         inputs = tensors.inputs(request)
-        batch = Batch(model.name, inputs, _number(request.model_version), request.parameters[SIGNATURE].string_param)
+        signature = request.parameters[SIGNATURE].string_param
+        batch = Batch(model.name, inputs, _number(request.model_version), signature, call.sticky_key)
         inference = await self._predictor.infer(batch, call.deadline_within(self._default_timeout))
-        call.version, call.instances = inference.servable.version, inference.rows
+        call.answered_by(inference.servable.version, inference.variant)
+        call.instances = inference.rows
         outputs = _wanted(request, _derived(inference) | dict(inference.outputs))
         response = oip.ModelInferResponse(
             model_name=model.name, model_version=str(inference.servable.version), id=request.id

@@ -11,12 +11,12 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gateway.auth.principal import Principal
-from gateway.backend import Array, Signature
+from gateway.backend import Array, Signature, Tensors
 from gateway.call import current_call
 from gateway.catalog import DEFAULT_SIGNATURE, Catalog, Servable
 from gateway.errors import BackendFailed, BackendStatus, GatewayError, InvalidInput, ModelNotFound
 from gateway.instances import check_batch
-from gateway.router import ask
+from gateway.router import Route, ask, ask_apart
 from gateway.upstream import Upstream
 from serving import contract as contracts
 from serving.wire import codec
@@ -28,6 +28,8 @@ RELOAD_TIMEOUT = 600.0
 _NO_NAME = "ModelSpec has no name specified."
 _SIGNATURES_FIELD = "signature_def"
 
+Observe = Callable[[Route, Tensors, int, Tensors], None]
+"""Told of rows that were answered by a contract: inputs, their number, outputs; never raises."""
 Parsed = TypeVar("Parsed", bound=Message)
 
 
@@ -42,9 +44,10 @@ class Request(Generic[Parsed]):
 class PassThrough:
     """Both services; an answer is bytes, and an error has TensorFlow Serving's own code and text."""
 
-    def __init__(self, catalog: Catalog, upstream: Upstream, *, default_timeout: float) -> None:
+    def __init__(self, catalog: Catalog, upstream: Upstream, observe: Observe, *, default_timeout: float) -> None:
         self._catalog = catalog
         self._upstream = upstream
+        self._observe = observe
         self._default_timeout = default_timeout
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -71,13 +74,15 @@ class PassThrough:
         """Runs a signature: with other callers' rows where a contract says that each is an instance, else as it is."""
         call = current_call.get()
 
-        async def question(servable: Servable) -> bytes:
+        async def question(route: Route) -> bytes:
+            servable = route.servable
             instances = _instances(request.message, servable)
             if instances is None:
-                return await self._forward(servable, "Predict", request.raw)
+                return await self._forward(route, "Predict", request.raw)
             signature, inputs, call.instances = instances
-            deadline = call.deadline_within(self._default_timeout)
+            deadline = route.deadline(call.deadline_within(self._default_timeout))
             outputs = await self._upstream.batched(servable, signature, inputs, deadline)
+            self._observe(route, inputs, call.instances, outputs)
             response = tfs.PredictResponse()
             response.model_spec.name, response.model_spec.signature_name = servable.model, signature.name
             response.model_spec.version.value = servable.version
@@ -89,11 +94,11 @@ class PassThrough:
 
     async def Classify(self, request: Request[tfs.ClassificationRequest], context: Any) -> bytes:
         """Classifies tf.Examples."""
-        return await self._routed(request.message, lambda servable: self._forward(servable, "Classify", request.raw))
+        return await self._routed(request.message, lambda route: self._forward(route, "Classify", request.raw))
 
     async def Regress(self, request: Request[tfs.RegressionRequest], context: Any) -> bytes:
         """Gives a value for each tf.Example."""
-        return await self._routed(request.message, lambda servable: self._forward(servable, "Regress", request.raw))
+        return await self._routed(request.message, lambda route: self._forward(route, "Regress", request.raw))
 
     async def MultiInference(self, request: Request[tfs.MultiInferenceRequest], context: Any) -> bytes:
         """Runs several signatures over the same tf.Examples; the first task says which version."""
@@ -103,20 +108,21 @@ class PassThrough:
         for task in tasks:
             current_call.get().principal.require("predict", task.model_spec.name)
 
-        async def question(servable: Servable) -> bytes:
-            tasks[0].model_spec.version.value = servable.version
-            return await self._send(servable.model, "MultiInference", request.message.SerializeToString())
+        async def question(route: Route) -> bytes:
+            tasks[0].model_spec.version.value = route.servable.version
+            raw = request.message.SerializeToString()
+            return await self._send(route.servable.model, "MultiInference", raw, deadline=self._deadline(route))
 
         return await self._routed(tasks[0], question)
 
     async def GetModelMetadata(self, request: Request[tfs.GetModelMetadataRequest], context: Any) -> bytes:
         """The signatures, but for the one that carries the contract, which is not for callers."""
 
-        async def question(servable: Servable) -> bytes:
-            raw = await self._forward(servable, "GetModelMetadata", request.raw)
-            return raw if servable.contract is None else _without_contract(raw)
+        async def question(route: Route) -> bytes:
+            raw = await self._forward(route, "GetModelMetadata", request.raw)
+            return raw if route.servable.contract is None else _without_contract(raw)
 
-        return await self._routed(request.message, question)
+        return await self._routed(request.message, question, prediction=False)
 
     async def GetModelStatus(self, request: Request[tfs.GetModelStatusRequest], context: Any) -> bytes:
         """The states of a model's versions, as the backend has them."""
@@ -139,7 +145,9 @@ class PassThrough:
             await self._catalog.refresh(name)
         return answer
 
-    async def _routed(self, message: Any, question: Callable[[Servable], Awaitable[bytes]]) -> bytes:
+    async def _routed(
+        self, message: Any, question: Callable[[Route], Awaitable[bytes]], *, prediction: bool = True
+    ) -> bytes:
         """The answer of the version that `message.model_spec` comes to."""
         call = current_call.get()
         name = _name(message, call.principal)
@@ -155,22 +163,32 @@ class PassThrough:
             if choice == "version_label":
                 version = await self._catalog.labelled(name, spec.version_label)
             try:
-                servable, answer = await ask(self._catalog, name, version, question)
+                route, answer = await (
+                    ask(self._catalog, name, version, question, call.sticky_key)
+                    if prediction
+                    else ask_apart(self._catalog, name, version, question)
+                )
             except ModelNotFound as error:
                 raise _not_found(spec) from error
-        call.version = servable.version
+        call.answered_by(route.servable.version, route.variant)
         return answer
 
-    async def _forward(self, servable: Servable, method: str, raw: bytes) -> bytes:
+    async def _forward(self, route: Route, method: str, raw: bytes) -> bytes:
         """The answer of a version to a request whose first field is `model_spec`."""
         # A message that comes twice is merged, and of a oneof the last field counts: nothing is taken apart.
         version = tfs.PredictRequest()
-        version.model_spec.version.value = servable.version
-        return await self._send(servable.model, method, raw + version.SerializeToString())
+        version.model_spec.version.value = route.servable.version
+        raw += version.SerializeToString()
+        return await self._send(route.servable.model, method, raw, deadline=self._deadline(route))
 
-    async def _send(self, model: str, method: str, raw: bytes, *, service: str = PREDICTION) -> bytes:
-        deadline = current_call.get().deadline_within(self._default_timeout)
-        return await self._upstream.forward(model, f"/{service}/{method}", raw, deadline)
+    async def _send(
+        self, model: str, method: str, raw: bytes, *, service: str = PREDICTION, deadline: float | None = None
+    ) -> bytes:
+        until = deadline or current_call.get().deadline_within(self._default_timeout)
+        return await self._upstream.forward(model, f"/{service}/{method}", raw, until)
+
+    def _deadline(self, route: Route) -> float:
+        return route.deadline(current_call.get().deadline_within(self._default_timeout))
 
 
 def _handler(method: Callable[[Request[Any], Any], Awaitable[bytes]], message: type[Message]) -> Any:

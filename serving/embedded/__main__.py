@@ -41,9 +41,9 @@ async def run(flags: Flags) -> int:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
     from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
-    from serving.embedded.errors import ServingError  # noqa: PLC0415  # likewise
     from serving.embedded.servable import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
+    from serving.wire.errors import ServingError  # noqa: PLC0415  # likewise
 
     try:
         # A typo is to be told before TensorFlow takes its time.

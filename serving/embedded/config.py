@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from serving.embedded.errors import InvalidArgument, UnknownLogCollector
+from serving.embedded.errors import UnknownLogCollector
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import InvalidArgument
 
 _PLATFORM = "tensorflow"
 _LOG_COLLECTORS = ("", "file")

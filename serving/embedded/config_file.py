@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 
 from serving.embedded.catalog import Catalog
 from serving.embedded.config import Model, models_of
-from serving.embedded.errors import ServingError
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
 

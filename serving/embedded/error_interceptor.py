@@ -9,7 +9,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from grpc.aio import AbortError
 
-from serving.embedded.errors import ServingError
+from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 
 from serving.embedded.batching.monitoring import RUNS
 from serving.embedded.config_file import ConfigFileError, read_text_proto
-from serving.embedded.errors import ServingError
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import ServingError
 
 _DEFAULT_PATH = "/monitoring/prometheus/metrics"
 # From 10 µs to about 20 minutes.

@@ -19,10 +19,10 @@ from threading import Thread
 from typing import Any, Protocol
 
 from serving.embedded.config import Logging, Model
-from serving.embedded.errors import ServingError
 from serving.embedded.inference import resolved
 from serving.embedded.warm_up import MAX_RECORDS
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from grpc import StatusCode
 from serving.embedded.batching.batcher import Batcher
 from serving.embedded.batching.parameters import Parameters
 from serving.embedded.batching.scheduler import Scheduler
-from serving.embedded.errors import ModelError, ServingError
+from serving.embedded.errors import ModelError
 from serving.embedded.servable import Call, Inference, Result, Servable, advance, complete
+from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
 

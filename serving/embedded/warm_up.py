@@ -16,9 +16,10 @@ from serving.embedded import inference
 from serving.embedded.batching.batcher import row_count
 from serving.embedded.batching.execution import Rows, execute_batch
 from serving.embedded.batching.parameters import Parameters
-from serving.embedded.errors import InvalidArgument, ModelError, ServingError
+from serving.embedded.errors import ModelError
 from serving.embedded.servable import Call, Inference, Servable, advance
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import InvalidArgument, ServingError
 
 logger = logging.getLogger(__name__)
 

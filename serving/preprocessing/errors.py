@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class StepError(ValueError):
     """A pipeline that cannot be built: an unknown step, or parameters that it does not take."""
+
+
+class StepFailedError(Exception):
+    """A step of one's own failed on an input; what it raised is the cause, and nothing for the caller."""

@@ -36,6 +36,8 @@ class GrpcAioServer:
                 # Clients may keep idle connections open by pings, as load balancers do.
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                # A connection that says nothing for so long, not even HTTP/2's greeting, is closed.
+                ("grpc.server_handshake_timeout_ms", 20_000),
             ),
         )
         for register in registrations:

@@ -23,47 +23,48 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from tensorgate.v1 import model_pb2 as tensorgate_dot_v1_dot_model__pb2
 from tensorgate.v1 import tensor_pb2 as tensorgate_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tensorgate/v1/inference_service.proto\x12\rtensorgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19tensorgate/v1/model.proto\x1a\x1atensorgate/v1/tensor.proto\"~\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\tsignature\x18\x03 \x01(\t\x12*\n\tinstances\x18\x04 \x03(\x0b\x32\x17.tensorgate.v1.Instance\x12\r\n\x05top_k\x18\x05 \x01(\x05\"e\n\x14StreamPredictRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12.\n\x07request\x18\x02 \x01(\x0b\x32\x1d.tensorgate.v1.PredictRequest\x12\x10\n\x08in_order\x18\x03 \x01(\x08\"\xa4\x01\n\x15StreamPredictResponse\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x32\n\x08response\x18\x03 \x01(\x0b\x32\x1e.tensorgate.v1.PredictResponseH\x00\x12-\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1c.tensorgate.v1.InstanceErrorH\x00\x42\t\n\x07outcome\"\xa6\x01\n\x08Instance\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\'\n\x06pixels\x18\x02 \x01(\x0b\x32\x15.tensorgate.v1.PixelsH\x00\x12\'\n\x06tensor\x18\x03 \x01(\x0b\x32\x15.tensorgate.v1.TensorH\x00\x12.\n\x07tensors\x18\x04 \x01(\x0b\x32\x1b.tensorgate.v1.NamedTensorsH\x00\x42\x07\n\x05input\"G\n\x06Pixels\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x04 \x01(\x05\"a\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x19.tensorgate.v1.Prediction\"\xeb\x01\n\nPrediction\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32\x1d.tensorgate.v1.ClassificationH\x00\x12/\n\nregression\x18\x03 \x01(\x0b\x32\x19.tensorgate.v1.RegressionH\x00\x12.\n\x07outputs\x18\x04 \x01(\x0b\x32\x1b.tensorgate.v1.NamedTensorsH\x00\x12-\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1c.tensorgate.v1.InstanceErrorH\x00\x42\x08\n\x06result\"p\n\x0e\x43lassification\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_index\x18\x02 \x01(\x05\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12&\n\x03top\x18\x04 \x03(\x0b\x32\x19.tensorgate.v1.ClassScore\"?\n\nClassScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_index\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x02\"\x1b\n\nRegression\x12\r\n\x05value\x18\x01 \x01(\x01\"}\n\rInstanceError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12.\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"7\n\x10GetModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.tensorgate.v1.Model\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.tensorgate.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xdc\x02\n\x10InferenceService\x12H\n\x07Predict\x12\x1d.tensorgate.v1.PredictRequest\x1a\x1e.tensorgate.v1.PredictResponse\x12^\n\rStreamPredict\x12#.tensorgate.v1.StreamPredictRequest\x1a$.tensorgate.v1.StreamPredictResponse(\x01\x30\x01\x12K\n\x08GetModel\x12\x1e.tensorgate.v1.GetModelRequest\x1a\x1f.tensorgate.v1.GetModelResponse\x12Q\n\nListModels\x12 .tensorgate.v1.ListModelsRequest\x1a!.tensorgate.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tensorgate/v1/inference_service.proto\x12\rtensorgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19tensorgate/v1/model.proto\x1a\x1atensorgate/v1/tensor.proto\"~\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\tsignature\x18\x03 \x01(\t\x12*\n\tinstances\x18\x04 \x03(\x0b\x32\x17.tensorgate.v1.Instance\x12\r\n\x05top_k\x18\x05 \x01(\x05\"e\n\x14StreamPredictRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12.\n\x07request\x18\x02 \x01(\x0b\x32\x1d.tensorgate.v1.PredictRequest\x12\x10\n\x08in_order\x18\x03 \x01(\x08\"\xa4\x01\n\x15StreamPredictResponse\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x32\n\x08response\x18\x03 \x01(\x0b\x32\x1e.tensorgate.v1.PredictResponseH\x00\x12-\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1c.tensorgate.v1.InstanceErrorH\x00\x42\t\n\x07outcome\"\xce\x01\n\x08Instance\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\'\n\x06pixels\x18\x02 \x01(\x0b\x32\x15.tensorgate.v1.PixelsH\x00\x12\'\n\x06tensor\x18\x03 \x01(\x0b\x32\x15.tensorgate.v1.TensorH\x00\x12.\n\x07tensors\x18\x04 \x01(\x0b\x32\x1b.tensorgate.v1.NamedTensorsH\x00\x12&\n\x03row\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x42\x07\n\x05input\"G\n\x06Pixels\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x04 \x01(\x05\"a\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x19.tensorgate.v1.Prediction\"\xeb\x01\n\nPrediction\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32\x1d.tensorgate.v1.ClassificationH\x00\x12/\n\nregression\x18\x03 \x01(\x0b\x32\x19.tensorgate.v1.RegressionH\x00\x12.\n\x07outputs\x18\x04 \x01(\x0b\x32\x1b.tensorgate.v1.NamedTensorsH\x00\x12-\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1c.tensorgate.v1.InstanceErrorH\x00\x42\x08\n\x06result\"p\n\x0e\x43lassification\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_index\x18\x02 \x01(\x05\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12&\n\x03top\x18\x04 \x03(\x0b\x32\x19.tensorgate.v1.ClassScore\"?\n\nClassScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_index\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x02\"\x1b\n\nRegression\x12\r\n\x05value\x18\x01 \x01(\x01\"}\n\rInstanceError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12.\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"7\n\x10GetModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.tensorgate.v1.Model\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.tensorgate.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xdc\x02\n\x10InferenceService\x12H\n\x07Predict\x12\x1d.tensorgate.v1.PredictRequest\x1a\x1e.tensorgate.v1.PredictResponse\x12^\n\rStreamPredict\x12#.tensorgate.v1.StreamPredictRequest\x1a$.tensorgate.v1.StreamPredictResponse(\x01\x30\x01\x12K\n\x08GetModel\x12\x1e.tensorgate.v1.GetModelRequest\x1a\x1f.tensorgate.v1.GetModelResponse\x12Q\n\nListModels\x12 .tensorgate.v1.ListModelsRequest\x1a!.tensorgate.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tensorgate.v1.inference_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PREDICTREQUEST']._serialized_start=143
-  _globals['_PREDICTREQUEST']._serialized_end=269
-  _globals['_STREAMPREDICTREQUEST']._serialized_start=271
-  _globals['_STREAMPREDICTREQUEST']._serialized_end=372
-  _globals['_STREAMPREDICTRESPONSE']._serialized_start=375
-  _globals['_STREAMPREDICTRESPONSE']._serialized_end=539
-  _globals['_INSTANCE']._serialized_start=542
-  _globals['_INSTANCE']._serialized_end=708
-  _globals['_PIXELS']._serialized_start=710
-  _globals['_PIXELS']._serialized_end=781
-  _globals['_PREDICTRESPONSE']._serialized_start=783
-  _globals['_PREDICTRESPONSE']._serialized_end=880
-  _globals['_PREDICTION']._serialized_start=883
-  _globals['_PREDICTION']._serialized_end=1118
-  _globals['_CLASSIFICATION']._serialized_start=1120
-  _globals['_CLASSIFICATION']._serialized_end=1232
-  _globals['_CLASSSCORE']._serialized_start=1234
-  _globals['_CLASSSCORE']._serialized_end=1297
-  _globals['_REGRESSION']._serialized_start=1299
-  _globals['_REGRESSION']._serialized_end=1326
-  _globals['_INSTANCEERROR']._serialized_start=1328
-  _globals['_INSTANCEERROR']._serialized_end=1453
-  _globals['_GETMODELREQUEST']._serialized_start=1455
-  _globals['_GETMODELREQUEST']._serialized_end=1487
-  _globals['_GETMODELRESPONSE']._serialized_start=1489
-  _globals['_GETMODELRESPONSE']._serialized_end=1544
-  _globals['_LISTMODELSREQUEST']._serialized_start=1546
-  _globals['_LISTMODELSREQUEST']._serialized_end=1604
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1606
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1689
-  _globals['_INFERENCESERVICE']._serialized_start=1692
-  _globals['_INFERENCESERVICE']._serialized_end=2040
+  _globals['_PREDICTREQUEST']._serialized_start=173
+  _globals['_PREDICTREQUEST']._serialized_end=299
+  _globals['_STREAMPREDICTREQUEST']._serialized_start=301
+  _globals['_STREAMPREDICTREQUEST']._serialized_end=402
+  _globals['_STREAMPREDICTRESPONSE']._serialized_start=405
+  _globals['_STREAMPREDICTRESPONSE']._serialized_end=569
+  _globals['_INSTANCE']._serialized_start=572
+  _globals['_INSTANCE']._serialized_end=778
+  _globals['_PIXELS']._serialized_start=780
+  _globals['_PIXELS']._serialized_end=851
+  _globals['_PREDICTRESPONSE']._serialized_start=853
+  _globals['_PREDICTRESPONSE']._serialized_end=950
+  _globals['_PREDICTION']._serialized_start=953
+  _globals['_PREDICTION']._serialized_end=1188
+  _globals['_CLASSIFICATION']._serialized_start=1190
+  _globals['_CLASSIFICATION']._serialized_end=1302
+  _globals['_CLASSSCORE']._serialized_start=1304
+  _globals['_CLASSSCORE']._serialized_end=1367
+  _globals['_REGRESSION']._serialized_start=1369
+  _globals['_REGRESSION']._serialized_end=1396
+  _globals['_INSTANCEERROR']._serialized_start=1398
+  _globals['_INSTANCEERROR']._serialized_end=1523
+  _globals['_GETMODELREQUEST']._serialized_start=1525
+  _globals['_GETMODELREQUEST']._serialized_end=1557
+  _globals['_GETMODELRESPONSE']._serialized_start=1559
+  _globals['_GETMODELRESPONSE']._serialized_end=1614
+  _globals['_LISTMODELSREQUEST']._serialized_start=1616
+  _globals['_LISTMODELSREQUEST']._serialized_end=1674
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1676
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1759
+  _globals['_INFERENCESERVICE']._serialized_start=1762
+  _globals['_INFERENCESERVICE']._serialized_end=2110
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from tensorgate.v1 import model_pb2 as _model_pb2
 from tensorgate.v1 import tensor_pb2 as _tensor_pb2
@@ -149,6 +150,7 @@ class Instance(_message.Message):
     PIXELS_FIELD_NUMBER: _builtins.int
     TENSOR_FIELD_NUMBER: _builtins.int
     TENSORS_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """An encoded image: PNG, JPEG, WebP, GIF (first frame), BMP or TIFF, told by its content. Up to 20 megapixels by
     default. Preprocessed as the model's contract says.
@@ -167,6 +169,13 @@ class Instance(_message.Message):
     def tensors(self) -> _tensor_pb2.NamedTensors:
         """The same for a signature of several inputs, all of them by name."""
 
+    @_builtins.property
+    def row(self) -> _struct_pb2.Struct:
+        """A row of a table: a number, a string, a bool or null by the name of each column in Contract.columns, in any
+        order. Null and an absent column are the same; NaN, infinities, lists and structs are refused. Preprocessed as the
+        model's contract says.
+        """
+
     def __init__(
         self,
         *,
@@ -174,12 +183,13 @@ class Instance(_message.Message):
         pixels: Global___Pixels | None = ...,
         tensor: _tensor_pb2.Tensor | None = ...,
         tensors: _tensor_pb2.NamedTensors | None = ...,
+        row: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "input", b"input", "pixels", b"pixels", "tensor", b"tensor", "tensors", b"tensors"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "input", b"input", "pixels", b"pixels", "row", b"row", "tensor", b"tensor", "tensors", b"tensors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "input", b"input", "pixels", b"pixels", "tensor", b"tensor", "tensors", b"tensors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "input", b"input", "pixels", b"pixels", "row", b"row", "tensor", b"tensor", "tensors", b"tensors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["image", "pixels", "tensor", "tensors"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["image", "pixels", "tensor", "tensors", "row"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 

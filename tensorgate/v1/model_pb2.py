@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tensorgate.v1 import tensor_pb2 as tensorgate_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tensorgate/v1/model.proto\x12\rtensorgate.v1\x1a\x1atensorgate/v1/tensor.proto\"]\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x66\x61ult_version\x18\x02 \x01(\x03\x12-\n\x08versions\x18\x03 \x03(\x0b\x32\x1b.tensorgate.v1.ModelVersion\"\xbf\x01\n\x0cModelVersion\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .tensorgate.v1.ModelVersionState\x12\x14\n\x0cstate_detail\x18\x03 \x01(\t\x12,\n\nsignatures\x18\x04 \x03(\x0b\x32\x18.tensorgate.v1.Signature\x12)\n\x08\x63ontract\x18\x05 \x01(\x0b\x32\x17.tensorgate.v1.Contract\"p\n\tSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x06inputs\x18\x02 \x03(\x0b\x32\x19.tensorgate.v1.TensorSpec\x12*\n\x07outputs\x18\x03 \x03(\x0b\x32\x19.tensorgate.v1.TensorSpec\"g\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05\x64type\x18\x02 \x01(\x0e\x32\x17.tensorgate.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x14\n\x0cunknown_rank\x18\x04 \x01(\x08\"\xd6\x02\n\x08\x43ontract\x12!\n\x04task\x18\x01 \x01(\x0e\x32\x13.tensorgate.v1.Task\x12\x0e\n\x06labels\x18\x02 \x03(\t\x12\x16\n\x0e\x61\x63\x63\x65pts_images\x18\x03 \x01(\x08\x12\x15\n\rpreprocessing\x18\x04 \x03(\t\x12\x11\n\tsignature\x18\x05 \x01(\t\x12;\n\nevaluation\x18\x06 \x03(\x0b\x32\'.tensorgate.v1.Contract.EvaluationEntry\x12\x35\n\x07lineage\x18\x07 \x03(\x0b\x32$.tensorgate.v1.Contract.LineageEntry\x1a\x31\n\x0f\x45valuationEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a.\n\x0cLineageEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xc2\x01\n\x11ModelVersionState\x12#\n\x1fMODEL_VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMODEL_VERSION_STATE_LOADING\x10\x01\x12!\n\x1dMODEL_VERSION_STATE_AVAILABLE\x10\x02\x12\x1f\n\x1bMODEL_VERSION_STATE_REFUSED\x10\x03\x12#\n\x1fMODEL_VERSION_STATE_UNAVAILABLE\x10\x04*X\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x17\n\x13TASK_CLASSIFICATION\x10\x01\x12\x13\n\x0fTASK_REGRESSION\x10\x02\x12\x0c\n\x08TASK_RAW\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tensorgate/v1/model.proto\x12\rtensorgate.v1\x1a\x1atensorgate/v1/tensor.proto\"]\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x66\x61ult_version\x18\x02 \x01(\x03\x12-\n\x08versions\x18\x03 \x03(\x0b\x32\x1b.tensorgate.v1.ModelVersion\"\xbf\x01\n\x0cModelVersion\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .tensorgate.v1.ModelVersionState\x12\x14\n\x0cstate_detail\x18\x03 \x01(\t\x12,\n\nsignatures\x18\x04 \x03(\x0b\x32\x18.tensorgate.v1.Signature\x12)\n\x08\x63ontract\x18\x05 \x01(\x0b\x32\x17.tensorgate.v1.Contract\"p\n\tSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x06inputs\x18\x02 \x03(\x0b\x32\x19.tensorgate.v1.TensorSpec\x12*\n\x07outputs\x18\x03 \x03(\x0b\x32\x19.tensorgate.v1.TensorSpec\"g\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05\x64type\x18\x02 \x01(\x0e\x32\x17.tensorgate.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x14\n\x0cunknown_rank\x18\x04 \x01(\x08\"\xfe\x02\n\x08\x43ontract\x12!\n\x04task\x18\x01 \x01(\x0e\x32\x13.tensorgate.v1.Task\x12\x0e\n\x06labels\x18\x02 \x03(\t\x12\x16\n\x0e\x61\x63\x63\x65pts_images\x18\x03 \x01(\x08\x12\x15\n\rpreprocessing\x18\x04 \x03(\t\x12\x11\n\tsignature\x18\x05 \x01(\t\x12;\n\nevaluation\x18\x06 \x03(\x0b\x32\'.tensorgate.v1.Contract.EvaluationEntry\x12\x35\n\x07lineage\x18\x07 \x03(\x0b\x32$.tensorgate.v1.Contract.LineageEntry\x12&\n\x07\x63olumns\x18\x08 \x03(\x0b\x32\x15.tensorgate.v1.Column\x1a\x31\n\x0f\x45valuationEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a.\n\x0cLineageEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04type\x18\x02 \x01(\x0e\x32\x19.tensorgate.v1.ColumnType\x12\x10\n\x08nullable\x18\x03 \x01(\x08*\xc2\x01\n\x11ModelVersionState\x12#\n\x1fMODEL_VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMODEL_VERSION_STATE_LOADING\x10\x01\x12!\n\x1dMODEL_VERSION_STATE_AVAILABLE\x10\x02\x12\x1f\n\x1bMODEL_VERSION_STATE_REFUSED\x10\x03\x12#\n\x1fMODEL_VERSION_STATE_UNAVAILABLE\x10\x04*X\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x17\n\x13TASK_CLASSIFICATION\x10\x01\x12\x13\n\x0fTASK_REGRESSION\x10\x02\x12\x0c\n\x08TASK_RAW\x10\x03*r\n\nColumnType\x12\x1b\n\x17\x43OLUMN_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OLUMN_TYPE_NUMBER\x10\x01\x12\x16\n\x12\x43OLUMN_TYPE_STRING\x10\x02\x12\x17\n\x13\x43OLUMN_TYPE_BOOLEAN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTRACT_EVALUATIONENTRY']._serialized_options = b'8\001'
   _globals['_CONTRACT_LINEAGEENTRY']._loaded_options = None
   _globals['_CONTRACT_LINEAGEENTRY']._serialized_options = b'8\001'
-  _globals['_MODELVERSIONSTATE']._serialized_start=926
-  _globals['_MODELVERSIONSTATE']._serialized_end=1120
-  _globals['_TASK']._serialized_start=1122
-  _globals['_TASK']._serialized_end=1210
+  _globals['_MODELVERSIONSTATE']._serialized_start=1049
+  _globals['_MODELVERSIONSTATE']._serialized_end=1243
+  _globals['_TASK']._serialized_start=1245
+  _globals['_TASK']._serialized_end=1333
+  _globals['_COLUMNTYPE']._serialized_start=1335
+  _globals['_COLUMNTYPE']._serialized_end=1449
   _globals['_MODEL']._serialized_start=72
   _globals['_MODEL']._serialized_end=165
   _globals['_MODELVERSION']._serialized_start=168
@@ -49,9 +51,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENSORSPEC']._serialized_start=475
   _globals['_TENSORSPEC']._serialized_end=578
   _globals['_CONTRACT']._serialized_start=581
-  _globals['_CONTRACT']._serialized_end=923
-  _globals['_CONTRACT_EVALUATIONENTRY']._serialized_start=826
-  _globals['_CONTRACT_EVALUATIONENTRY']._serialized_end=875
-  _globals['_CONTRACT_LINEAGEENTRY']._serialized_start=877
-  _globals['_CONTRACT_LINEAGEENTRY']._serialized_end=923
+  _globals['_CONTRACT']._serialized_end=963
+  _globals['_CONTRACT_EVALUATIONENTRY']._serialized_start=866
+  _globals['_CONTRACT_EVALUATIONENTRY']._serialized_end=915
+  _globals['_CONTRACT_LINEAGEENTRY']._serialized_start=917
+  _globals['_CONTRACT_LINEAGEENTRY']._serialized_end=963
+  _globals['_COLUMN']._serialized_start=965
+  _globals['_COLUMN']._serialized_end=1046
 # @@protoc_insertion_point(module_scope)

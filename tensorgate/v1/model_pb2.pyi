@@ -80,6 +80,34 @@ TASK_RAW: Task.ValueType  # 3
 """The output tensors as they are: Prediction.outputs."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
+class _ColumnType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ColumnTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColumnType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLUMN_TYPE_UNSPECIFIED: _ColumnType.ValueType  # 0
+    """Never sent."""
+    COLUMN_TYPE_NUMBER: _ColumnType.ValueType  # 1
+    """Finite numbers."""
+    COLUMN_TYPE_STRING: _ColumnType.ValueType  # 2
+    """Strings."""
+    COLUMN_TYPE_BOOLEAN: _ColumnType.ValueType  # 3
+    """True and false."""
+
+class ColumnType(_ColumnType, metaclass=_ColumnTypeEnumTypeWrapper):
+    """What a column's values are."""
+
+COLUMN_TYPE_UNSPECIFIED: ColumnType.ValueType  # 0
+"""Never sent."""
+COLUMN_TYPE_NUMBER: ColumnType.ValueType  # 1
+"""Finite numbers."""
+COLUMN_TYPE_STRING: ColumnType.ValueType  # 2
+"""Strings."""
+COLUMN_TYPE_BOOLEAN: ColumnType.ValueType  # 3
+"""True and false."""
+Global___ColumnType: _TypeAlias = ColumnType  # noqa: Y015
+
 @_typing.final
 class Model(_message.Message):
     """A model as its callers see it."""
@@ -279,6 +307,7 @@ class Contract(_message.Message):
     SIGNATURE_FIELD_NUMBER: _builtins.int
     EVALUATION_FIELD_NUMBER: _builtins.int
     LINEAGE_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     task: Global___Task.ValueType
     """What an answer is."""
     accepts_images: _builtins.bool
@@ -301,6 +330,10 @@ class Contract(_message.Message):
     def lineage(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Where the model comes from: "run_id", "git_revision", "data_source", "data_hash", library versions."""
 
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]:
+        """The columns of Instance.row; empty where it is not taken."""
+
     def __init__(
         self,
         *,
@@ -311,11 +344,42 @@ class Contract(_message.Message):
         signature: _builtins.str = ...,
         evaluation: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         lineage: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        columns: _abc.Iterable[Global___Column] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts_images", b"accepts_images", "evaluation", b"evaluation", "labels", b"labels", "lineage", b"lineage", "preprocessing", b"preprocessing", "signature", b"signature", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts_images", b"accepts_images", "columns", b"columns", "evaluation", b"evaluation", "labels", b"labels", "lineage", b"lineage", "preprocessing", b"preprocessing", "signature", b"signature", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Contract: _TypeAlias = Contract  # noqa: Y015
+
+@_typing.final
+class Column(_message.Message):
+    """A column of a table."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    NULLABLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, not empty."""
+    type: Global___ColumnType.ValueType
+    """What its values are."""
+    nullable: _builtins.bool
+    """Whether a row may have no value here."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        type: Global___ColumnType.ValueType = ...,
+        nullable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "nullable", b"nullable", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Column: _TypeAlias = Column  # noqa: Y015

@@ -196,3 +196,23 @@ def test_run_until_interrupted(demo: Demo) -> None:
         assert process.wait(TIMEOUT) == 0, process.stdout.read()
     assert "Training" not in text
     assert processes_in(demo.directory) == {}
+
+
+def test_demo_drift(demo: Demo) -> None:
+    """`make demo-drift` sees inverted and noisy digits, and clean ones before and between, in its own words."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "stack", "demo-drift"],
+        cwd=demo.directory,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    said = re.findall(r"^  (no drift|drift: .*)", ended.stdout, re.MULTILINE)
+    assert [text.partition(":")[0] for text in said] == ["no drift", "drift", "no drift", "drift"]
+    assert "image_brightness" in said[1]
+    assert "confidence" in said[3]
+    assert len(re.findall(r"alarm 1$", ended.stdout, re.MULTILINE)) >= 2
+    assert processes_in(demo.directory) == {}

@@ -1,5 +1,6 @@
 """One's own data: trained from a recipe file, served and called, with nothing else written for them."""
 
+import os
 import re
 import signal
 import subprocess
@@ -85,7 +86,7 @@ def train(directory: Path, *arguments: str) -> tuple[str, str]:
 
 
 @contextmanager
-def served(models: Path, name: str, logs: Path) -> Iterator[Client]:
+def served(models: Path, name: str, logs: Path, *flags: str) -> Iterator[Client]:
     """A client of a gateway in front of an embedded server with one model."""
     command = [sys.executable, "-m", "serving.embedded", "--port=0", f"--model_name={name}"]
     with ExitStack() as children:
@@ -93,7 +94,7 @@ def served(models: Path, name: str, logs: Path) -> Iterator[Client]:
             child("the model server", [*command, f"--model_base_path={models / name}"], logs / "server.txt")
         )
         address = server.wait_for("serving gRPC on ", TIMEOUT).split()[-1]
-        gateway = children.enter_context(gateways(logs))(address, models=name)
+        gateway = children.enter_context(gateways(logs))(address, *flags, models=name)
         yield children.enter_context(Client(gateway.address, key=gateway.key))
 
 
@@ -154,18 +155,62 @@ def test_a_table_is_answered_with_a_value(tmp_path: Path) -> None:
     assert figures["r2"] > 0.3
 
 
+def written(directory: Path) -> None:
+    """Writes the files of the example in docs/preprocessing.md, and a table for it."""
+    page = (ROOT / "docs/preprocessing.md").read_text("utf-8")
+    for name, text in re.findall(r"```\w+\n# (\S+)\n(.*?)```", page, re.DOTALL):
+        (directory / name).write_text(text)
+    rng = np.random.default_rng(0)
+    rows = ["area,city,garden,price"]
+    for number in range(300):
+        area, city, garden = rng.uniform(30, 200), rng.choice(["Bonn", "Oslo", "Rome"]), bool(rng.integers(2))
+        price = price_of(area, city, garden=garden)
+        rows.append(f"{'' if number % 10 == 0 else area},{'' if number % 17 == 0 else city},{garden},{price:.2f}")
+    (directory / "houses.csv").write_text("\n".join(rows))
+
+
+def price_of(area: float, city: str, *, garden: bool) -> float:
+    """What the example's houses cost."""
+    return 1000 * np.log(area) + {"Bonn": 0, "Oslo": 1500, "Rome": 800}[city] + 400 * garden
+
+
+def test_the_example_of_preprocessing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table with strings, gaps and a step of one's own is trained on as documented, and asked about by row."""
+    written(tmp_path)
+    train(tmp_path, "--recipe", "houses.yaml")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    allowed = '--preprocessing.allowed-steps=["my_steps:logarithm"]'
+    houses = [(60.0, "Oslo", True), (150.0, "Rome", False), (90.0, "Bonn", True)]
+    with served(tmp_path / "var/models", "houses", tmp_path, allowed) as client:
+        answers = client.predict_batch(
+            [
+                *({"area": area, "city": city, "garden": garden} for area, city, garden in houses),
+                {"area": None, "garden": False},
+                {"area": -1, "garden": False},
+            ]
+        )
+        nullable = {column.name: column.nullable for column in client.get_model("houses").columns}
+    assert nullable == {"area": True, "city": True, "garden": False}
+    for house, answer in zip(houses, answers, strict=False):
+        area, city, garden = house
+        assert answer.value == pytest.approx(price_of(area, city, garden=garden), abs=300)
+    assert answers[3].error is None
+    assert answers[4].error is not None
+    assert answers[4].error.message == "column 'area': expected a number above 0"
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
         (SHAPES, "preprocessing: shapes/circle/0.jpg: the image is damaged or cut short"),
-        (TABLE, "table.csv: row 2, column 'rooms' is nan, expected a finite number"),
+        (TABLE, "table.csv: row 2, column 'rooms' is inf, expected a finite number"),
     ],
 )
 def test_a_mistake_in_the_data_is_one_line(tmp_path: Path, recipe: str, message: str) -> None:
     """The file, or the row and column, is named in the last line of the log; nothing is published."""
     fill(tmp_path / "shapes", 4, seed=0)
     (tmp_path / "shapes/circle/0.jpg").write_bytes((tmp_path / "shapes/circle/2.jpg").read_bytes()[:300])
-    (tmp_path / "table.csv").write_text("rooms,price\n3,100\n,80\n")
+    (tmp_path / "table.csv").write_text("rooms,price\n3,100\ninf,80\n")
     (tmp_path / "recipe.yaml").write_text(recipe)
     process = start(tmp_path, "--recipe", "recipe.yaml")
     out, error = process.communicate(timeout=TIMEOUT)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,12 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.port = 0
         self.delay = 0.0
         self.error: tuple[grpc.StatusCode, str] | None = None
+        self.delays: dict[int, float] = {}
+        self.errors: dict[int, tuple[grpc.StatusCode, str]] = {}
+        self.computes: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
+        """How versions behave that are not as the others."""
+        self.asked: list[int] = []
+        """The version of every Predict but those for the contract."""
         self.garbage: tfs.PredictResponse | None = None
         self.compute = brightest_row
         self.batches: list[int] = []
@@ -78,6 +84,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.timeouts: list[float | None] = []
         self.last: tfs.PredictRequest | None = None
         """The last Predict as it came."""
+        self.metadata: dict[str, str | bytes] = {}
+        """What came with it."""
         self._released = asyncio.Event()
         self._released.set()
         self._loop = asyncio.new_event_loop()
@@ -157,29 +165,37 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
     async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
         model = await self._model(request.model_spec, context)
         self.last = request
-        inputs = {name: codec.to_numpy(tensor) for name, tensor in request.inputs.items()}
+        try:
+            inputs = {name: codec.to_numpy(tensor) for name, tensor in request.inputs.items()}
+        except codec.TensorError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error")
         if request.model_spec.signature_name == contracts.SIGNATURE:
             answer = np.array([(model.contract or "").encode()], object)
             return _response({contracts.JSON_OUTPUT: answer})
         if not inputs:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "input size does not match signature")
+        if "image" in inputs and inputs["image"].ndim != 3:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a shape that the model refuses")
         rows = next(iter(inputs.values())).shape[0]
+        version = request.model_spec.version.value
         self.batches.append(rows)
+        self.metadata = dict(context.invocation_metadata())
+        self.asked.append(version)
         self.timeouts.append(context.time_remaining())
         try:
-            await asyncio.sleep(self.delay)
+            await asyncio.sleep(self.delays.get(version, self.delay))
             await self._released.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        if self.error is not None:
-            await context.abort(*self.error)
+        if error := self.errors.get(version, self.error):
+            await context.abort(*error)
         if self.garbage is not None:
             return self.garbage
         if "image" in inputs:
             if (inputs["image"] == 666).any():
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a row that the model refuses")
-            return _response({"probabilities": self.compute(inputs["image"])})
+            return _response({"probabilities": self.computes.get(version, self.compute)(inputs["image"])})
         return _response({f"{name}_out": array for name, array in inputs.items()})
 
     async def HandleReloadConfigRequest(

@@ -159,3 +159,13 @@ async def eventually(condition: Callable[[], Awaitable[Any]], message: str = "ne
             return value
         assert time.monotonic() < deadline, message
         await asyncio.sleep(0.05)
+
+
+async def ready(gateway: Gateway) -> Gateway:
+    """The gateway as soon as it has seen its models: on a busy machine its ports open before."""
+
+    async def is_ready() -> bool:
+        return (await asyncio.to_thread(gateway.get, "/readyz"))[0] == 200
+
+    await eventually(is_ready)
+    return gateway

@@ -122,3 +122,10 @@ def test_one_line_for_what_is_wrong(shared_gateway: Gateway, files: list[str]) -
         assert expected in ended.stderr.decode()
         assert "Traceback" not in ended.stderr.decode()
         assert ended.stdout == b""
+
+
+async def test_feedback_is_off(shared_gateway: Gateway) -> None:
+    """A gateway without a database of labels has no FeedbackService."""
+    async with shared_gateway.client() as client:
+        with pytest.raises(TensorgateError, match="UNIMPLEMENTED"):
+            await client.feedback("x", "3")

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from gateway.auth.keys import KeysFile, create
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
+from tensorgate.v1 import drift_service_pb2
 from tensorgate.v1 import inference_service_pb2 as pb
 from tests.fakes.promtool import problems
 from tests.integration.conftest import TIMEOUT, Gateway, digits_server, gateways
@@ -26,7 +27,8 @@ OURS, PREDICTION, MODEL, OIP = (
     "tensorflow.serving.ModelService",
     "inference.GRPCInferenceService",
 )
-SERVICES = [OURS, PREDICTION, MODEL, OIP]
+DRIFT = "tensorgate.v1.DriftService"
+SERVICES = [OURS, DRIFT, PREDICTION, MODEL, OIP]
 REFLECTION = ["grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"]
 
 
@@ -53,6 +55,7 @@ def spec(model: str) -> tfs.ModelSpec:
 ABOUT_A_MODEL = [
     Rpc(OURS, "Predict", lambda model: pb.PredictRequest(model=model)),
     Rpc(OURS, "GetModel", lambda model: pb.GetModelRequest(model=model)),
+    Rpc(DRIFT, "GetDrift", lambda model: drift_service_pb2.GetDriftRequest(model=model)),
     Rpc(PREDICTION, "Predict", lambda model: tfs.PredictRequest(model_spec=spec(model))),
     Rpc(PREDICTION, "Classify", lambda model: tfs.ClassificationRequest(model_spec=spec(model))),
     Rpc(PREDICTION, "Regress", lambda model: tfs.RegressionRequest(model_spec=spec(model))),

@@ -3,14 +3,11 @@
 import contextlib
 import json
 import os
-import pwd
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.datasets import load_breast_cancer
 
+from tests.fakes.postgres_server import postgres_server
 from trainer.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -66,25 +64,8 @@ def process(command, log, **options):
 @pytest.fixture(scope="module")
 def postgres():
     """The URI of an empty PostgreSQL database, reached by a Unix socket."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "/none").parent]
-    if not (found[-1] / "initdb").exists():
-        pytest.skip("needs PostgreSQL (Debian: apt-get install postgresql)")
-    # It refuses to run as root, and cannot look into pytest's directories as anybody else.
-    root = os.geteuid() == 0
-    options = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if root else {}
-    directory = Path(tempfile.mkdtemp(prefix="postgres-"))
-    try:
-        if root:
-            shutil.chown(directory, "nobody")
-        data, log = directory / "data", directory / "log"
-        initialise = [found[-1] / "initdb", "--no-sync", "-A", "trust", "-U", "mlflow", "-E", "UTF8", "-D", data]
-        subprocess.run(initialise, check=True, capture_output=True, cwd="/", timeout=TIMEOUT, **options)
-        command = [found[-1] / "postgres", "-D", data, "-k", directory, "-c", "listen_addresses=", "-F"]
-        with process(command, log, cwd="/", **options):
-            eventually(lambda: "ready to accept connections" in log.read_text())
-            yield f"postgresql+psycopg2://mlflow@/postgres?host={directory}"
-    finally:
-        shutil.rmtree(directory)
+    with postgres_server() as server:
+        yield server.url().replace("postgresql:", "postgresql+psycopg2:")
 
 
 @pytest.fixture(scope="module")

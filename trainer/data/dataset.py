@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from serving.preprocessing import InputError, Pipeline, Step
+from serving.preprocessing import Pipeline, Step, StepFailedError
 from serving.preprocessing.decode import decode
+from serving.preprocessing.table import Value
+from serving.reference import Source, source
 from trainer.errors import TrainingError
 
 
@@ -22,7 +25,8 @@ class Dataset:
     """Images or rows of a table, each with its class or its value."""
 
     inputs: NDArray[Any]
-    """Pixels, uint8 (n, height, width); or image files, Path (n,); or a table's rows, float32 (n, columns)."""
+    """Pixels, uint8 (n, height, width); or image files, Path (n,); or a table's values, object (n, columns), None for
+    none; or tensors, where these took their place."""
     targets: NDArray[Any]
     """(n,): class numbers from 0, int64; or values, float32."""
     source: str
@@ -36,7 +40,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of inputs and targets: of a file its bytes count, not its name."""
         total = hashlib.sha256()
-        for chunk in (_read(path) for path in self.inputs) if self.inputs.dtype == object else (self.inputs.tobytes(),):
+        whole = self.columns or self.inputs.dtype != object
+        for chunk in [b"".join(self._chunks())] if whole else self._chunks():
             # Of each its own hash, so that bytes cannot move from one file to the next unnoticed.
             total.update(hashlib.sha256(chunk).digest())
         total.update(self.targets.astype(self.targets.dtype.newbyteorder("<")).tobytes())
@@ -45,9 +50,23 @@ class Dataset:
     @property
     def fingerprints(self) -> NDArray[np.uint64]:
         """A hash of each input, (n,), by which an example is known again in other data; targets do not count."""
-        rows = (_read(row) if self.inputs.dtype == object else row.tobytes() for row in self.inputs)
-        hashes = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in rows)
+        hashes = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in self._chunks())
         return np.frombuffer(hashes, "<u8").astype(np.uint64)
+
+    def rows(self, names: Collection[str]) -> list[dict[str, Value]]:
+        """A table's rows, of the columns called `names`; TrainingError if it has not all of them."""
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            there = ", ".join(self.columns) or "none: they are images"
+            raise TrainingError(f"expected the columns {', '.join(missing)} too; there are {there}")
+        places = [self.columns.index(name) for name in names]
+        return [dict(zip(names, row, strict=True)) for row in self.inputs[:, places].tolist()]
+
+    def _chunks(self) -> Iterator[bytes]:
+        """The bytes of each input."""
+        if self.columns:
+            return map(_row_bytes, self.inputs.tolist())
+        return (_read(row) if self.inputs.dtype == object else row.tobytes() for row in self.inputs)
 
     @property
     def balance(self) -> str:
@@ -67,6 +86,12 @@ class Dataset:
     def pixels(self, index: int, step: Step) -> NDArray[np.uint8]:
         """An image as pixels, (height, width, channels), as the pipeline's first `step`, `decode`, makes them."""
         return decode(self.encoded(index)[0], **step.parameters)
+
+    def sources(self, step: Step) -> list[Source]:
+        """What drift is measured on of each image as it comes, decoded by the pipeline's first `step`."""
+        if self.inputs.dtype == object:
+            return [source(self.pixels(index, step)) for index in range(len(self.inputs))]
+        return [source(np.atleast_3d(image)) for image in self.inputs]
 
 
 def png(image: NDArray[np.uint8]) -> bytes:
@@ -96,13 +121,14 @@ def split(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def tensors(pipeline: Pipeline, dataset: Dataset) -> NDArray[np.float32]:
-    """What the network takes: (n, *shape of one), float32. Images pass through `pipeline`, a table's rows stay.
+    """What the network takes: (n, *shape of one), float32.
 
-    TrainingError if an image cannot be read, or the pipeline makes of it what no network takes.
+    TrainingError if an image or a row cannot be read, or the pipeline makes of it what no network takes.
     """
-    if dataset.columns:
-        return dataset.inputs
-    made = [_tensor(pipeline, image) for image in dataset.inputs]
+    if pipeline.accepts_rows:
+        made = [_made(each) for each in pipeline.from_rows(dataset.rows([column.name for column in pipeline.columns]))]
+    else:
+        made = [_tensor(pipeline, image) for image in dataset.inputs]
     try:
         result: NDArray[Any] = np.stack(made)
     except ValueError as error:
@@ -112,14 +138,34 @@ def tensors(pipeline: Pipeline, dataset: Dataset) -> NDArray[np.float32]:
     return result
 
 
+def _row_bytes(row: list[Value]) -> bytes:
+    """What tells one row from another: of numbers their bytes as float32."""
+    if any(value is None or isinstance(value, str) for value in row):
+        return json.dumps(row).encode()
+    with np.errstate(over="ignore"):
+        return np.array(row, np.float32).tobytes()
+
+
+def _made(result: NDArray[Any] | Exception) -> NDArray[Any]:
+    if isinstance(result, Exception):
+        raise _refused(result) from result
+    return result
+
+
+def _refused(error: Exception, place: str = "") -> TrainingError:
+    # What a step of one's own raised is for its owner, who trains.
+    cause = f": {error.__cause__}" if isinstance(error, StepFailedError) and error.__cause__ else ""
+    return TrainingError(f"preprocessing: {place}{error}{cause}")
+
+
 def _tensor(pipeline: Pipeline, image: Any) -> NDArray[Any]:
     try:
         if isinstance(image, np.ndarray):
             return pipeline.from_pixels(image[:, :, np.newaxis])
         return pipeline(_read(image))
-    except (InputError, ValueError, IndexError) as error:
+    except (StepFailedError, ValueError, IndexError) as error:
         place = "" if isinstance(image, np.ndarray) else f"{image}: "
-        raise TrainingError(f"preprocessing: {place}{error}") from error
+        raise _refused(error, place) from error
 
 
 def _read(path: Any) -> bytes:

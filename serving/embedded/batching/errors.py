@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from grpc import StatusCode
 
-from serving.embedded.errors import InvalidArgument, ServingError
+from serving.wire.errors import InvalidArgument, ServingError
 
 
 class NoBatchInput(InvalidArgument):

@@ -7,9 +7,9 @@ import numpy as np
 
 from serving.embedded.batching.errors import BatchTooLarge, ScalarBatchOutput, UnfitBatchOutput
 from serving.embedded.batching.parameters import Parameters
-from serving.embedded.errors import ServingError
 from serving.embedded.servable import Execute
 from serving.wire.codec import MAX_TENSOR_BYTES, Array
+from serving.wire.errors import ServingError
 
 
 class Rows(NamedTuple):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from serving.embedded.batching.parameters import Parameters
 from serving.embedded.config_file import ConfigFileError, read_text_proto
-from serving.embedded.errors import InvalidArgument
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import InvalidArgument
 
 _OF_MODEL = "batching_params.pbtxt"
 

@@ -4,33 +4,31 @@ Sources: tensorflow_serving/model_servers/{http_server,http_rest_api_handler}.cc
 """
 
 import asyncio
-import gzip
-import io
 import logging
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from grpc import StatusCode
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving.embedded.errors import ServingError
 from serving.embedded.monitoring import Metrics
 from serving.embedded.monitoring import Request as MeasuredRequest
-from serving.embedded.rest import answers
-from serving.embedded.rest.errors import BadJson, SignatureNotDefined, TimedOut
-from serving.embedded.rest.paths import target
-from serving.embedded.rest.requests import InputsOf, read_examples, read_predict
 from serving.embedded.servicers import ModelServicer, PredictionServicer
+from serving.rest import answers
+from serving.rest.bodies import unzipped
+from serving.rest.errors import SignatureNotDefined, TimedOut
+from serving.rest.http_status import http_status
+from serving.rest.paths import target
+from serving.rest.requests import InputsOf, read_examples, read_predict
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import to_numpy
+from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
 
@@ -44,21 +42,6 @@ _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "POST, GET",
     "access-control-allow-headers": "Content-Type",
-}
-_HTTP = {
-    StatusCode.CANCELLED: 499,
-    StatusCode.INVALID_ARGUMENT: 400,
-    StatusCode.FAILED_PRECONDITION: 400,
-    StatusCode.OUT_OF_RANGE: 400,
-    StatusCode.UNAUTHENTICATED: 401,
-    StatusCode.PERMISSION_DENIED: 403,
-    StatusCode.NOT_FOUND: 404,
-    StatusCode.ALREADY_EXISTS: 409,
-    StatusCode.ABORTED: 409,
-    StatusCode.RESOURCE_EXHAUSTED: 429,
-    StatusCode.UNIMPLEMENTED: 501,
-    StatusCode.UNAVAILABLE: 503,
-    StatusCode.DEADLINE_EXCEEDED: 504,
 }
 
 
@@ -119,7 +102,7 @@ class RestApi:
         try:
             text = await self._answer(request, path, body)
         except ServingError as error:
-            return self._failure(_HTTP.get(error.code, 500), error.text)
+            return self._failure(http_status(error.code), error.text)
         except Exception:
             logger.exception("%s %s failed", request.method, path)
             return self._failure(500, "internal error")
@@ -139,7 +122,7 @@ class RestApi:
             try:
                 async with asyncio.timeout(self._options.timeout):
                     if "gzip" in request.headers.get("content-encoding", ""):
-                        body = await self._offload(_MAX_UNZIPPED_BYTES, partial(_unzipped, body))
+                        body = await self._offload(_MAX_UNZIPPED_BYTES, partial(unzipped, body, _MAX_UNZIPPED_BYTES))
                     return await self._methods[method](spec, body, measured)
             except TimeoutError:
                 raise TimedOut from None
@@ -194,13 +177,3 @@ class RestApi:
         if size <= _SMALL_BYTES:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
-
-
-def _unzipped(body: bytes) -> bytes:
-    try:
-        text = gzip.GzipFile(fileobj=io.BytesIO(body)).read(_MAX_UNZIPPED_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadJson(f"the body is no gzip: {error}") from error
-    if len(text) > _MAX_UNZIPPED_BYTES:
-        raise BadJson(f"the body holds more than {_MAX_UNZIPPED_BYTES} bytes")
-    return text

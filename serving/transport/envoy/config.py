@@ -56,7 +56,7 @@ def bootstrap(
                     "name": f"grpc-{number}",
                     "address": listener.address,
                     # Otherwise a second server could take the same port, and each would get half of the connections.
-                    "enable_reuse_port": False,
+                    "enable_reuse_port": options.shared,
                     "per_connection_buffer_limit_bytes": _MEBIBYTE,
                     "filter_chains": [
                         {"filters": [manager]}

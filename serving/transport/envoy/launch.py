@@ -29,7 +29,7 @@ def launch(
     process keeps its id.
     AddressTakenError if an address is not to be had, another OSError if Envoy cannot be started.
     """
-    listeners = [listener(address) for address in addresses]
+    listeners = [listener(address, shared=options.shared) for address in addresses]
     ports = {address: listener.port for address, listener in zip(addresses, listeners, strict=True)}
     encrypted = [address for address in addresses if tls and not address.startswith("unix:")]
     launched = Launched(list(arguments), ports, encrypted, tempfile.mkdtemp(prefix="tensorgate-envoy-"))
@@ -65,7 +65,7 @@ def configuration(app: str, addresses: Sequence[str], options: EnvoyOptions, tls
     return bootstrap(app, [listener(address) for address in addresses], directory, options, tls)
 
 
-def listener(address: str) -> Listener:
+def listener(address: str, *, shared: bool = False) -> Listener:
     """The listener of an address, with a free port for 0. AddressTakenError if it cannot be listened on."""
     if address.startswith("unix:"):
         return Listener(path=address.removeprefix("unix:"))
@@ -75,6 +75,8 @@ def listener(address: str) -> Listener:
         # Envoy takes the port a moment later, and ends if it cannot.
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             probe.bind((place[0], int(port), *place[2:]))
             host, number = probe.getsockname()[:2]
     except (OSError, OverflowError) as error:

@@ -20,7 +20,7 @@ resource "aws_iam_role" "github" {
 
   name                 = "github-${each.key}-${var.environment}"
   description          = "GitHub Actions of ${var.repository}: ${each.key}"
-  max_session_duration = 3600
+  max_session_duration = each.key == "deploy" ? 7200 : 3600 # a release watches its steps
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

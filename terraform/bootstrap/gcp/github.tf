@@ -41,6 +41,7 @@ locals {
         "roles/iam.serviceAccountAdmin",
         "roles/iam.serviceAccountUser",
         "roles/logging.configWriter",
+        "roles/logging.viewer",
         "roles/monitoring.editor",
         "roles/run.admin",
         "roles/secretmanager.admin",

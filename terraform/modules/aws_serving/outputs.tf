@@ -25,6 +25,11 @@ output "registry" {
   value       = trimsuffix(aws_ecr_repository.this["gateway"].repository_url, "/gateway")
 }
 
+output "images" {
+  description = "What runs, for a deployment to keep or to go back to; null while there is no service."
+  value       = var.foundation_only ? null : var.images
+}
+
 output "revision" {
   description = "The newest task definition; null while there is no service."
   value       = one(aws_ecs_task_definition.this[*].arn)

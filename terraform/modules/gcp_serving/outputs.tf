@@ -25,6 +25,11 @@ output "registry" {
   value       = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
 }
 
+output "images" {
+  description = "What runs, for a deployment to keep or to go back to; null while there is no service."
+  value       = var.foundation_only ? null : var.images
+}
+
 output "revision" {
   description = "The newest revision, which a roll-out to a later one names as stable; null while there is no service."
   value       = one(google_cloud_run_v2_service.this[*].latest_created_revision)

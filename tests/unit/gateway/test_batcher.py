@@ -220,15 +220,15 @@ async def test_wrong_row_count(shape: tuple[int, ...]) -> None:
 
 
 async def test_measures(upstream: Upstream) -> None:
-    """Each call reports its rows and how long its requests waited."""
-    seen: list[tuple[int, int]] = []
+    """Each call reports its rows, how long its requests waited, and what they are marked with."""
+    seen: list[tuple[int, int, list[object]]] = []
     batches = Batcher(
         upstream,
         max_rows=8,
         max_in_flight=1,
         max_queued_rows=8,
-        on_batch=lambda rows, waits: seen.append((rows, len(waits))),
+        on_batch=lambda rows, waits, marks: seen.append((rows, len(waits), marks)),
     )
     upstream.gate.set()
     await asyncio.gather(submit(batches, 1, 2), submit(batches, 3))
-    assert seen == [(3, 2)]
+    assert seen == [(3, 2, [None, None])]

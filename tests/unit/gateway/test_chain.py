@@ -1,6 +1,8 @@
 """gateway.interceptors"""
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -45,11 +47,11 @@ class Notes(Interceptor):
         self.notes.append(f"end {call.code}")
 
 
-async def call(chain: Chain, behaviour: Any, raw: bytes = b"x") -> bytes:
-    """Calls `behaviour` through `chain`, over a real connection."""
+@contextlib.asynccontextmanager
+async def serving(handler: Any, chain: Chain) -> AsyncIterator[grpc.aio.Channel]:
+    """A real connection to a server that has `handler` for the method /s/M, with `chain` around it."""
 
     def register(server: grpc.aio.Server) -> None:
-        handler = grpc.unary_unary_rpc_method_handler(behaviour, bytes.upper, bytes.lower)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", {"M": handler}),))
 
     server = GrpcAioServer([register], interceptors=[chain])
@@ -57,10 +59,17 @@ async def call(chain: Chain, behaviour: Any, raw: bytes = b"x") -> bytes:
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            answer: bytes = await channel.unary_unary("/s/M")(raw)
-            return answer
+            yield channel
     finally:
         await server.stop(0)
+
+
+async def call(chain: Chain, behaviour: Any, raw: bytes = b"x") -> bytes:
+    """Calls `behaviour` through `chain`."""
+    handler = grpc.unary_unary_rpc_method_handler(behaviour, bytes.upper, bytes.lower)
+    async with serving(handler, chain) as channel:
+        answer: bytes = await channel.unary_unary("/s/M")(raw)
+        return answer
 
 
 async def echo(request: bytes, context: Any) -> bytes:
@@ -132,16 +141,10 @@ async def test_stream() -> None:
             except RequestTooLarge:
                 yield b"too large"
 
-    def register(server: grpc.aio.Server) -> None:
-        handler = grpc.stream_stream_rpc_method_handler(behaviour, bytes.upper, bytes.lower)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", {"M": handler}),))
-
     notes: list[str] = []
     chain = Chain([Notes(notes), Refuses()], max_request_bytes=9)
-    server = GrpcAioServer([register], interceptors=[chain])
-    port = server.bind("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    handler = grpc.stream_stream_rpc_method_handler(behaviour, bytes.upper, bytes.lower)
+    async with serving(handler, chain) as channel:
         method = channel.stream_stream("/s/M")
         assert [answer async for answer in method(iter([b"A", b"x" * 10]))] == [b"a 1", b"too large"]
         assert [answer async for answer in method(iter([]))] == []
@@ -149,5 +152,34 @@ async def test_stream() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             [answer async for answer in stream]
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    await server.stop(0)
     assert notes == ["start", "end OK", "start", "end OK", "start", "end UNAUTHENTICATED"]
+
+
+async def test_client_stream() -> None:
+    """A method that answers a stream of messages once has the same chain around it."""
+
+    async def behaviour(requests: Any, context: Any) -> bytes:
+        return b"".join([message async for message in requests])
+
+    notes: list[str] = []
+    chain = Chain([Notes(notes), Refuses()], max_request_bytes=9)
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, bytes.upper, bytes.lower)
+    async with serving(handler, chain) as channel:
+        method = channel.stream_unary("/s/M")
+        assert await method(iter([b"a", b"B"])) == b"ab"
+        for messages, code in (
+            ([b"a"] * 3, grpc.StatusCode.UNAUTHENTICATED),
+            ([b"x" * 10], grpc.StatusCode.RESOURCE_EXHAUSTED),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await method(iter(messages))
+            assert caught.value.code() is code
+    assert notes == ["start", "end OK", "start", "end UNAUTHENTICATED", "start", "end RESOURCE_EXHAUSTED"]
+
+
+async def test_server_stream() -> None:
+    """A method that only streams answers has no chain yet, and is refused rather than left without."""
+    handler = grpc.unary_stream_rpc_method_handler(echo)
+    async with serving(handler, Chain([], max_request_bytes=9)) as channel:
+        with pytest.raises(grpc.aio.AioRpcError):
+            [answer async for answer in channel.unary_stream("/s/M")(b"x")]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.receipts import ReceiptError, Receipts, model_digest
+from gateway.errors import InvalidReceipt
+from gateway.receipts import Receipts, model_digest
 
 KEY = b"k" * 16
 DIGITS = model_digest("digits")
@@ -45,21 +46,55 @@ def test_altered() -> None:
     for place, character in enumerate(text):
         for other in "AB_":
             if other != character:
-                with pytest.raises(ReceiptError):
+                with pytest.raises(InvalidReceipt):
                     receipts.check(text[:place] + other + text[place + 1 :])
 
 
 @given(st.text(max_size=200) | st.binary(max_size=80).map(lambda raw: raw.hex()))
 def test_forged(text: str) -> None:
-    """Whatever text is sent, it is refused with ReceiptError and nothing else."""
-    with pytest.raises(ReceiptError):
+    """Whatever text is sent, it is refused with InvalidReceipt and nothing else."""
+    with pytest.raises(InvalidReceipt):
         receipts.check(text)
 
 
-def test_other_key() -> None:
-    """A receipt of another key is refused."""
-    with pytest.raises(ReceiptError):
-        Receipts(b"o" * 16).check(receipts.issue(DIGITS, 1))
+def refusal(checking: Receipts, text: str) -> str:
+    """The reason why `checking` does not take the receipt."""
+    with pytest.raises(InvalidReceipt) as caught:
+        checking.check(text)
+    return caught.value.reason
+
+
+def test_reasons() -> None:
+    """Whoever sends a receipt that is not taken is told why: no receipt, another's, altered, made up."""
+    text = receipts.issue(DIGITS, 1, class_index=3, confidence=0.5)
+    other = "A" if text[-1] != "A" else "B"
+    assert refusal(receipts, text[:-1]) == "RECEIPT_MALFORMED"
+    assert refusal(receipts, text[:-1] + other) == "RECEIPT_FORGED"
+    assert refusal(receipts, text[:40] + other + text[41:]) == "RECEIPT_FORGED"
+    assert refusal(Receipts(b"o" * 16), text) == "RECEIPT_KEY_UNKNOWN"
+
+
+def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receipt holds for its lifetime; before it was made, but for clocks that differ by a minute, it does not."""
+    checking, issued = Receipts(KEY, lifetime=100), time.time_ns()
+    text = receipts.issue(DIGITS, 1)
+    for age, reason in ((99, ""), (101, "RECEIPT_EXPIRED"), (-59, ""), (-61, "RECEIPT_FROM_FUTURE")):
+        monkeypatch.setattr(time, "time", lambda age=age: issued / 1e9 + age)
+        if reason:
+            assert refusal(checking, text) == reason
+        else:
+            assert checking.check(text).version == 1
+
+
+def test_rotation() -> None:
+    """The first key signs and every key checks, so that keys change without refusing what was issued."""
+    old, new = Receipts(b"o" * 16, b"n" * 16), Receipts(b"n" * 16, b"o" * 16)
+    for signing in (old, new):
+        text = signing.issue(DIGITS, 7, value=1.5)
+        for checking in (old, new):
+            assert (checking.check(text).version, checking.check(text).value) == (7, 1.5)
+    assert refusal(Receipts(b"n" * 16), old.issue(DIGITS, 1)) == "RECEIPT_KEY_UNKNOWN"
+    assert refusal(Receipts(b"o" * 16), new.issue(DIGITS, 1)) == "RECEIPT_KEY_UNKNOWN"
 
 
 @pytest.mark.parametrize("key", [b"", b"short", b"x" * 65])

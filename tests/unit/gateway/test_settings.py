@@ -24,6 +24,10 @@ def settings(*arguments: str) -> Settings:
         (['--auth.certificates={"a": {"client": "a"}}'], "`auth.certificates` needs `tls.client_ca_file`"),
         (["--auth.keys-file=null"], "nobody could call"),
         (['--auth.issuers=[{"issuer": "https://i.test"}]'], "audiences"),
+        (["--feedback.database-url=sqlite:///f.db"], "`feedback.database_url` needs `receipt_key`"),
+        (["--feedback.database-url=mysql://me:secret@host/db"], "expected sqlite:///<file> or postgresql://"),
+        (["--feedback.database-url=sqlite:///:memory:"], "expected sqlite:///<file>"),
+        (["--receipt-key-fallbacks=short"], "expected 16 to 64 bytes"),
     ],
 )
 def test_refused(arguments: list[str], text: str) -> None:
@@ -45,3 +49,10 @@ def test_refused(arguments: list[str], text: str) -> None:
 def test_taken(arguments: list[str]) -> None:
     """Settings that work are taken."""
     settings(*arguments)
+
+
+def test_receipt_keys() -> None:
+    """Keys that are taken beside the one that signs stand in one setting, and none is ever shown."""
+    read = settings(f"--receipt-key={'a' * 16}", f"--receipt-key-fallbacks={'b' * 16},{'c' * 64}")
+    assert [key.get_secret_value() for key in read.receipt_key_fallbacks] == ["b" * 16, "c" * 64]
+    assert "bbb" not in repr(read)

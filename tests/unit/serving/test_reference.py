@@ -6,7 +6,8 @@ from hypothesis.extra import numpy as npst
 from scipy.spatial import distance
 
 from serving import reference
-from serving.contract import Histogram
+from serving.contract import Histogram, Reference
+from tests.fakes import digits
 
 COUNTS = npst.arrays(np.int64, 5, elements=st.integers(0, 1000)).filter(np.any)
 
@@ -20,6 +21,28 @@ def test_images_have_two_features():
         "mean_intensity": [0, 0.375],
         "ink_share": [0, 0.5],
     }
+
+
+def test_images_as_they_came_have_three_features():
+    """Size, brightness and contrast of the levels without alpha; of a large image a part stands for all."""
+    dark, bright = np.zeros((28, 28, 1), np.uint8), np.full((2800, 1400, 4), 255, np.uint8)
+    bright[:, 700:, :3] = 0
+    sources = [reference.source(image) for image in (dark, bright)]
+    features = reference.of_sources(sources)
+    assert features["image_pixels"].tolist() == [784, 2800 * 1400]
+    assert features["image_brightness"] == pytest.approx([0, 0.5], abs=0.02)
+    assert features["image_contrast"] == pytest.approx([0, 0.5], abs=0.02)
+    assert all(each.levels.nbytes <= 12_000 and each.levels.base is None for each in sources)
+
+
+@pytest.mark.parametrize("preprocessing", [(), digits.STEPS])
+def test_the_contract_says_what_inputs_are(preprocessing):
+    """Where images are preprocessed they have the features of images, else the columns that the reference names."""
+    inputs = {name: reference.by_quantiles(np.arange(4)) for name in "ba"}
+    contract = digits.contract(preprocessing=preprocessing, golden=(), reference=Reference(instances=4, inputs=inputs))
+    found = reference.of_inputs(contract, np.array([[1, 2]], np.float32))
+    assert list(found) == (["mean_intensity", "ink_share"] if preprocessing else ["b", "a"])
+    assert preprocessing or reference.of_inputs(contract, np.zeros((1, 3), np.float32)) == {}
 
 
 def test_a_table_has_its_columns():
@@ -36,9 +59,15 @@ def test_bins_hold_the_same_number_each():
     assert reference.counted(values, histogram).tolist() == list(histogram.counts)
 
 
-def test_values_that_are_all_alike_have_one_bin():
-    """A feature without spread still is a histogram."""
-    assert reference.by_quantiles(np.ones(4)).counts == (4,)
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [([7] * 4, (0, 4, 0)), ([0, 1, 1, 0, 1], (0, 2, 3, 0)), ([0, 0, 0, 10, 11], (0, 3, 1, 1, 0))],
+)
+def test_few_different_values_have_a_bin_each(values, counts):
+    """What a reference has never seen is in a bin that it has empty, and so shows as drift."""
+    found = reference.by_quantiles(np.array(values))
+    assert found.counts == counts
+    assert reference.counted(np.array([-99, *values, 99]), found).tolist() == [1, *counts[1:-1], 1]
 
 
 def test_the_outermost_bins_are_open_ended():

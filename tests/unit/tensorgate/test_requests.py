@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorgate.requests import pixels, to_instance, to_tensor
+from tensorgate.requests import pixels, row, to_instance, to_tensor
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 
@@ -59,3 +59,14 @@ def test_not_pixels(value: np.ndarray) -> None:
     """Pixels are uint8 with two or three dimensions."""
     with pytest.raises(TypeError, match="uint8 pixels"):
         pixels(value)
+
+
+def test_rows() -> None:
+    """A mapping of plain values is a row; `row` takes numpy's values too, and nothing else."""
+    values = {"age": 3, "name": "x", "new": True, "height": 1.5, "none": None}
+    message = to_instance(values)
+    assert dict(message.row) == values
+    assert message.row.fields["none"].WhichOneof("kind") == "null_value"
+    assert row({"age": np.int64(3), "name": "x", "new": np.bool_(True), "height": 1.5, "none": None}) == message
+    with pytest.raises(TypeError, match="column 'a': expected a number"):
+        row({"a": [1]})

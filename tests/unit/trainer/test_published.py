@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -58,7 +60,7 @@ def table(tmp_path_factory):
 @pytest.fixture
 def rows():
     """A table with more columns, in another order."""
-    inputs = np.arange(6, dtype=np.float32).reshape(2, 3)
+    inputs = np.arange(6).reshape(2, 3).astype(object)
     return Dataset(inputs, np.array([4, 5], np.float32), "rows", columns=("a", "x", "b"))
 
 
@@ -86,13 +88,41 @@ def test_columns_are_matched_by_name(table, rows):
     assert (outputs.tolist(), labels) == ([[4], [4]], ())
 
 
+def test_a_table_of_numbers_is_all_that_an_older_model_takes(table, rows):
+    """It does not preprocess: strings and gaps are nothing to it."""
+    for value, message in (("abc", "it takes numbers alone"), (None, "rows without gaps")):
+        inputs = rows.inputs.copy()
+        inputs[0, 0] = value
+        with pytest.raises(TrainingError, match=message):
+            table.tensors(dataclasses.replace(rows, inputs=inputs))
+
+
+def test_rows_go_through_its_own_preprocessing(tmp_path, rows):
+    """By the columns that it takes, whatever others there are."""
+    columns = [{"name": "x", "type": "number"}]
+    contract = Contract(
+        name="m",
+        input=InputSpec(name="features", dtype="float32", shape=(1,)),
+        preprocessing=(
+            Step(name="select", parameters={"columns": columns}),
+            Step(name="scale", parameters={"columns": {"x": {"center": 1, "scale": 3}}}),
+            Step(name="assemble", parameters={"columns": ["x"]}),
+        ),
+        postprocessing=Postprocessing(task="regression", output="value"),
+        reference=Reference(instances=4, inputs={"x": by_quantiles(np.arange(4))}),
+    )
+    model = export(tmp_path / "m", contract, [4.0])
+    assert model.tensors(rows).tolist() == [[0], [1]]
+    assert model.features(rows)["x"].tolist() == [0, 1]
+
+
 def test_examples_of_another_kind_are_refused(images, table, bars, rows):
     """A model cannot be asked about what it does not predict, or does not take."""
     with pytest.raises(TrainingError, match="its task is regression, that of the examples is not"):
         table.predict(bars)
     with pytest.raises(TrainingError, match="it takes images, the examples are rows of a table"):
         images.tensors(rows)
-    with pytest.raises(TrainingError, match=r"it takes a table with the columns b, a; the examples lack \['b'\]"):
+    with pytest.raises(TrainingError, match="expected the columns b too; there are a, x, y"):
         table.tensors(Dataset(rows.inputs, rows.targets, "rows", columns=("a", "x", "y")))
 
 

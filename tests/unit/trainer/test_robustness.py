@@ -64,7 +64,7 @@ def test_a_refused_image_counts_as_wrong(cut, monkeypatch):
         return image[:, :, 0].astype(np.float32)
 
     pipeline = Pipeline([("decode", decode), ("refuse", refuse)])
-    monkeypatch.setattr(Contract, "pipeline", lambda _: pipeline)
+    monkeypatch.setattr(Contract, "pipeline", lambda *_: pipeline)
     found = cut()
     assert (found["clean"].accuracy, found["inverted"].accuracy) == (1, 0)
 

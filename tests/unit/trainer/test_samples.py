@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from serving.preprocessing import Pipeline, Step, build
 from serving.preprocessing.decode import decode
 from trainer import samples
-from trainer.data import folder
+from trainer.data import Dataset, folder
 
 CANVAS = {"height": 20, "width": 20}
 PHOTO_STEPS = (
@@ -46,6 +47,28 @@ def test_golden_vectors_hold_what_the_pipeline_made(clean):
     assert [vector.tolerance for vector in golden] == [0.02] * 7 + [0.1]
     for vector in golden:
         assert np.array_equal(np.frombuffer(vector.tensor, "<f4").reshape(20, 20), pipeline(vector.encoded))
+
+
+def test_golden_rows_have_every_gap():
+    """Some rows as JSON, and for each column one without a value in it."""
+    values = np.array([[float(n), None if n == 15 else "é", None if n == 17 else True] for n in range(20)], object)
+    heldout = Dataset(values, np.zeros(20, np.float32), "t", columns=("a", "b", "c"))
+    kinds = {"a": "number", "b": "string", "c": "boolean"}
+    pipeline = build(
+        [
+            Step(
+                name="select",
+                parameters={"columns": [{"name": n, "type": k, "nullable": True} for n, k in kinds.items()]},
+            ),
+            Step(name="impute", parameters={"values": {"b": "x", "c": 0.5}}),
+            Step(name="one_hot", parameters={"columns": {"b": ["é", "x"]}}),
+            Step(name="assemble", parameters={"columns": ["a", "b=é", "c"]}),
+        ]
+    )
+    golden = samples.golden_rows(pipeline, heldout)
+    assert [json.loads(vector.encoded)["a"] for vector in golden] == [*range(8), 15, 17]
+    assert np.frombuffer(golden[-2].tensor, "<f4").tolist() == [15, 0, 1]
+    assert golden[-1].tolerance == pytest.approx(17e-6)
 
 
 def test_a_golden_photo_hangs_on_no_last_bit(clean):

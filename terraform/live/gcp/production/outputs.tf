@@ -23,6 +23,11 @@ output "registry" {
   value       = module.serving.registry
 }
 
+output "images" {
+  description = "The images that run."
+  value       = module.serving.images
+}
+
 output "revision" {
   description = "What runs, for a roll-out or a rollback to name."
   value       = module.serving.revision

@@ -7,8 +7,8 @@ from google.protobuf import text_format
 
 from serving.embedded.config import All, Latest, Logging, Model, Specific, models_of
 from serving.embedded.config_file import ConfigFileError, read_models
-from serving.embedded.errors import ServingError
 from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.errors import ServingError
 
 PLATFORM = 'model_platform: "tensorflow"'
 

@@ -10,11 +10,11 @@ import pytest
 
 from serving.embedded import request_log
 from serving.embedded.config import Logging, Model
-from serving.embedded.errors import InvalidArgument
 from serving.embedded.request_log import RequestLog, RequestLogs
 from serving.embedded.warm_up import MAX_RECORDS
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import to_proto
+from serving.wire.errors import InvalidArgument
 from tests.unit.serving.embedded.fakes import FakeRecordFile, eventually
 
 SPEC = tfs.ModelSpec(name="m", version_label="stable")

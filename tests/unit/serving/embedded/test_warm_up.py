@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from serving.embedded.batching.errors import UnfitBatchOutput
-from serving.embedded.errors import ServingError, SignatureNotFound
+from serving.embedded.errors import SignatureNotFound
 from serving.embedded.servable import Call
 from serving.embedded.warm_up import MAX_RECORDS, load_warm
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array, to_proto
+from serving.wire.errors import ServingError
 from tests.unit.serving.embedded.fakes import FakeLoader, FakeServable, publish
 
 FILE = "assets.extra/tf_serving_warmup_requests"

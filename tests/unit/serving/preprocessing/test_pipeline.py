@@ -1,9 +1,12 @@
 """serving.preprocessing.pipeline"""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from serving.preprocessing import InputError, Step, StepError, build, schema
+from serving.preprocessing.__main__ import page
 from serving.preprocessing.pipeline import STEPS
 from tests.fakes import digits
 
@@ -48,3 +51,12 @@ def test_schema(name: str) -> None:
     described = schema(name)
     assert described["description"]
     assert described["additionalProperties"] is False
+
+
+def test_page() -> None:
+    """docs/preprocessing.md ends with what `python -m serving.preprocessing` prints, every step in it."""
+    text = page()
+    assert text.strip()
+    assert Path("docs/preprocessing.md").read_text("utf-8").endswith(f"\n\n{text}")
+    for name in STEPS:
+        assert f"\n**`{name}`** – " in text

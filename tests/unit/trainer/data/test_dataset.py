@@ -73,11 +73,41 @@ def test_values_are_split_at_random():
     assert len(heldout.targets) == 3
 
 
-def test_a_tables_rows_are_its_tensors():
-    """The model takes a table's numbers as callers have them."""
-    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
-    dataset = Dataset(rows, np.zeros(3, np.int64), "t", ("a", "b"), columns=("x", "y"))
-    assert data.tensors(build([]), dataset) is rows
+@pytest.fixture
+def table():
+    """Three rows of numbers, strings, truth values and gaps."""
+    rows = np.array([[1.5, "a", True], [None, "b", False], [2, None, True]], object)
+    return Dataset(rows, np.zeros(3, np.int64), "t", ("a", "b"), columns=("x", "y", "z"))
+
+
+def test_a_tables_rows_pass_through_the_pipeline(table):
+    """By the columns that it takes; a row that it refuses is said, and so are columns that are not there."""
+
+    def steps(name, **column):
+        columns = [{"name": name, "type": "number", **column}]
+        names = [Step(name="select", parameters={"columns": columns}), Step(name="impute", parameters={"values": {}})]
+        return build([*names, Step(name="assemble", parameters={"columns": [name]})])
+
+    filled = dataclasses.replace(table, inputs=table.inputs[[0, 2]])
+    assert data.tensors(steps("x"), filled).tolist() == [[1.5], [2]]
+    with pytest.raises(TrainingError, match="preprocessing: column 'x': it has no value; expected a number"):
+        data.tensors(steps("x"), table)
+    with pytest.raises(TrainingError, match="expected the columns w too; there are x, y, z"):
+        data.tensors(steps("w", nullable=True), table)
+
+
+def test_a_row_is_known_again(table):
+    """By its values, of which one that is missing is another than 0; numbers count as float32."""
+    assert len({*table.fingerprints.tolist()}) == 3
+    assert table.part([2, 0]).fingerprints.tolist() == table.fingerprints[[2, 0]].tolist()
+    filled = np.where(table.inputs == np.array(None), 0, table.inputs)
+    assert table.digest != dataclasses.replace(table, inputs=filled).digest
+    numbers = np.arange(6).reshape(3, 2)
+    as_values, as_floats = (
+        dataclasses.replace(table, inputs=numbers.astype(dtype), columns=("x", "y")) for dtype in (object, np.float32)
+    )
+    assert as_values.digest == as_floats.digest
+    assert as_values.fingerprints.tolist() == as_floats.fingerprints.tolist()
 
 
 def test_an_example_is_known_again_in_other_data(bars, tmp_path):

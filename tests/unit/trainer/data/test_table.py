@@ -1,7 +1,8 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from trainer.data import table
+from trainer.data import Dataset, table
 from trainer.errors import TrainingError
 from trainer.recipe import Data
 
@@ -33,13 +34,37 @@ def load(request, tmp_path):
     return load
 
 
-def test_the_other_numeric_columns_are_the_features(load):
-    """By default what is not numeric is left out; truth values are numbers."""
-    dataset = load(FRAME, "size")
-    assert dataset.columns == ("rooms", "new", "kind")
-    assert dataset.inputs.tolist() == [[1, 1, 7], [2, 0, 7], [3, 1, 3]]
-    assert (dataset.inputs.dtype, dataset.targets.dtype, dataset.labels) == ("float32", "float32", ())
+def test_the_other_columns_are_the_features(load):
+    """Their values are those of Python, None where there is none."""
+    dataset = load(FRAME.assign(street=["a", None, "c"], kind=[7, None, 3]), "size")
+    assert dataset.columns == ("rooms", "street", "new", "kind")
+    assert dataset.inputs.tolist() == [[1, "a", True, 7], [2, None, False, None], [3, "c", True, 3]]
+    assert (dataset.targets.dtype, dataset.labels) == ("float32", ())
+    assert [(column.type, column.nullable) for column in table.schema(dataset)] == [
+        ("number", False),
+        ("string", True),
+        ("boolean", False),
+        ("number", True),
+    ]
     assert dataset.targets.tolist() == [1, 2.5, 3]
+
+
+def test_what_is_no_category_is_left_out_by_default(load, caplog):
+    """Columns without values, of many different strings, or of neither; what is named is taken."""
+    frame = pd.DataFrame({"y": np.arange(101.0), "x": 1, "name": [f"n{n}" for n in range(101)], "empty": None})
+    with caplog.at_level("INFO", "trainer"):
+        assert load(frame, "y").columns == ("x",)
+    assert "the column 'name' is left out; name it in `data.features`" in caplog.text
+    assert load(frame, "y", features=("name", "x")).columns == ("name", "x")
+    with pytest.raises(TrainingError, match="the column 'empty' has no values; expected numbers"):
+        table.schema(load(frame, "y", features=("empty",)))
+
+
+def test_a_column_of_several_kinds_is_refused(tmp_path):
+    """One cannot be sent as what it is."""
+    mixed = Dataset(np.array([[1], ["a"]], object), np.zeros(2, np.float32), "t", columns=("x",))
+    with pytest.raises(TrainingError, match="the column 'x' has int, str; expected numbers"):
+        table.schema(mixed)
 
 
 def test_named_features_keep_their_order(load):
@@ -58,15 +83,19 @@ def test_a_classifications_classes_are_the_targets_values(load, target, labels):
 @pytest.mark.parametrize(
     ("frame", "target", "settings", "message"),
     [
-        (FRAME.assign(rooms=[1, None, 3]), "size", {}, "row 2, column 'rooms' is nan"),
+        (FRAME.assign(rooms=[1, -np.inf, 3]), "size", {}, "row 2, column 'rooms' is -inf"),
         (FRAME.assign(size=[1, 2, None]), "size", {}, "row 3, column 'size' is nan"),
-        (FRAME.assign(rooms=[1e300, 2, 3]), "size", {}, "row 1, column 'rooms' is inf"),
+        (
+            FRAME.assign(rooms=[1e300, 2, 3]),
+            "size",
+            {},
+            "row 1, column 'rooms' is 1e+300, expected a finite number",
+        ),
         (FRAME.assign(street=["a", None, "c"]), "street", CLASSES, "row 2, column 'street' has no value"),
         (FRAME, "street", {}, "the column 'street' is not numeric"),
-        (FRAME, "size", {"features": ("street",)}, "the column 'street' is not numeric"),
         (FRAME, "price", {}, "has no column 'price'; there are size, rooms"),
         (FRAME, "size", {"features": ("size",)}, "besides the target 'size'"),
-        (FRAME[["size", "street"]], "size", {}, "besides the target 'size'"),
+        (FRAME[["size"]], "size", {}, "besides the target 'size'"),
         (FRAME.assign(kind=1), "kind", CLASSES, "has 1 classes, expected 2 or more"),
         (FRAME.assign(size=1.0), "size", {}, "'size' has the same value in every row"),
     ],

@@ -9,8 +9,8 @@ from serving.embedded.batching import execution
 from serving.embedded.batching.errors import ScalarBatchOutput, UnfitBatchOutput
 from serving.embedded.batching.execution import Rows, execute_batch
 from serving.embedded.batching.parameters import Parameters
-from serving.embedded.errors import InvalidArgument, ServingError
 from serving.wire.codec import Array
+from serving.wire.errors import InvalidArgument, ServingError
 
 
 class Model:

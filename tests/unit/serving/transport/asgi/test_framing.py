@@ -101,8 +101,8 @@ def test_a_bomb_is_defused(encoding: bytes) -> None:
     ("content", "text"),
     [
         (b"no gzip", "does not decompress"),
-        (gzip.compress(b"x")[:-4], "not one whole gzip stream"),
-        (gzip.compress(b"x") + b"more", "not one whole gzip stream"),
+        (gzip.compress(b"x", mtime=0)[:-4], "not one whole gzip stream"),
+        (gzip.compress(b"x", mtime=0) + b"more", "not one whole gzip stream"),
         (zlib.compress(b"x"), "does not decompress"),
         (b"", "not one whole gzip stream"),
     ],

@@ -1,0 +1,1 @@
+"""Whether what a version is asked and answers is still distributed as on the data it was evaluated on."""

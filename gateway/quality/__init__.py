@@ -1,0 +1,1 @@
+"""How good each version is, by the labels that came back."""

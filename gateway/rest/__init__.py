@@ -1,0 +1,1 @@
+"""HTTP and JSON for those who do not speak gRPC: another way to the same servicers, through the same interceptors."""

@@ -1,0 +1,29 @@
+"""A roll-out of a model version, by the gateway's command."""
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from deploy import rollout
+from deploy.commands import DeployError
+from deploy.release import RolledBack
+
+
+def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promoted is done; taken back is told from what has no verdict and from what never began."""
+    statuses = iter([0, 3, 4, 1])
+    commands = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, next(statuses))
+
+    monkeypatch.setattr(rollout.subprocess, "run", run)
+    rollout.promote("gateway:443", "digits", 8, 7)
+    assert commands[0][-7:] == ["start", "8", "--stable", "7", "--wait", "--timeout", "18000"]
+    with pytest.raises(RolledBack, match="digits version 8; version 7 answers"):
+        rollout.promote("gateway:443", "digits", 8, 7)
+    for said in ("has no verdict yet and goes on", "was not put on trial"):
+        with pytest.raises(DeployError, match=said):
+            rollout.promote("gateway:443", "digits", 8, 7)
