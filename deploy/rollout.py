@@ -11,14 +11,13 @@ import grpc
 from deploy.commands import DeployError
 from deploy.images import ROOT
 from deploy.release import RolledBack
+from gateway.rollout_commands import TAKEN_BACK, TIMED_OUT
 from loadtest.connection import connect, headers
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import model_pb2
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 
 _POLL, _TIMEOUT = 5.0, 10.0
-# Of `gateway rollout start --wait`: taken back, or neither that nor promoted in time.
-_TAKEN_BACK, _TIMED_OUT = 3, 4
 
 
 def wait(endpoint: str, model: str, version: int, *, seconds: float = 600.0, tls: bool = True) -> None:
@@ -58,10 +57,10 @@ def promote(endpoint: str, model: str, version: int, stable: int) -> None:
     command = [sys.executable, "-m", "gateway", "rollout", "--address", endpoint, "--tls", "--model", model]
     command += ["start", str(version), "--stable", str(stable), "--wait", "--timeout", "18000"]
     status = subprocess.run(command, cwd=ROOT, check=False).returncode
-    if status == _TAKEN_BACK:
+    if status == TAKEN_BACK:
         raise RolledBack(f"{model} version {version}; version {stable} answers, `gateway rollout history` says why")
     if status:
-        what = "has no verdict yet and goes on" if status == _TIMED_OUT else "was not put on trial"
+        what = "has no verdict yet and goes on" if status == TIMED_OUT else "was not put on trial"
         raise DeployError(f"{model} version {version} {what}: `gateway rollout status` says more")
 
 

@@ -1,5 +1,5 @@
 """`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… rollout` is an operator's hand;
-`… replay` sends captured requests again; `… check-config` looks at settings.
+`… replay` sends captured requests again, `… report` compares them; `… check-config` looks at settings.
 """
 
 import asyncio
@@ -70,6 +70,12 @@ def _replay(arguments: list[str]) -> int:
     return run(arguments)
 
 
+def _report(arguments: list[str]) -> int:
+    from gateway.report.commands import run  # noqa: PLC0415  # serving has no use for it
+
+    return run(arguments)
+
+
 def _print_settings(_arguments: list[str]) -> int:
     print(settings_page.page(), end="")
     return 0
@@ -79,6 +85,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "keys": run_keys,
     "rollout": _run_rollout,
     "replay": _replay,
+    "report": _report,
     "settings": _print_settings,
 }
 
@@ -107,7 +114,7 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
 
 
 # What is done instead of serving.
-COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay}
+COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay, "report": _report}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -33,6 +33,7 @@ from gateway.reload import Reloader
 from gateway.response_cache import ResponseCache
 from gateway.rest.application import RestApplication
 from gateway.rest.service import rest_application, with_cors
+from gateway.rollout.files import PlaceError
 from gateway.servicers import inference, open_inference, tf_serving
 from gateway.servicers.health import Health
 from gateway.servicers.inference import Inference
@@ -78,7 +79,7 @@ async def run(
     logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
         await serve(settings, load, member, backend_type)
-    except (AddressTakenError, CaptureError, CertificateError, KeysFileError, TracingError) as error:
+    except (AddressTakenError, CaptureError, CertificateError, KeysFileError, PlaceError, TracingError) as error:
         return _cannot(error)
     return 0
 
@@ -108,7 +109,7 @@ async def serve(
 ) -> None:
     """Runs the gateway until SIGTERM or SIGINT, alone or as one of several; `load` reads the settings again.
 
-    AddressTakenError, CaptureError, KeysFileError or CertificateError if it cannot start.
+    AddressTakenError, CaptureError, KeysFileError, CertificateError or PlaceError if it cannot start.
     """
     stopping = asyncio.Event()
     metrics = Metrics()

@@ -28,6 +28,11 @@ class Observation:
     sources: Sequence[Source | None] = ()
     """One a row: what is kept of the image that it was made of, None for a tensor. Empty if all are tensors."""
 
+    @property
+    def nbytes(self) -> int:
+        """Size of all inputs and outputs."""
+        return sum(array.nbytes for tensors in (self.inputs, self.outputs) for array in tensors.values())
+
 
 Observer = Callable[[Observation], None]
 """Called on the event loop after each answer: it must take microseconds, and never raise."""

@@ -37,7 +37,8 @@ class RolloutSettings(Section):
     max_disagreement: Rate = 0.1
     """How often a candidate in the shadow may answer differently."""
     agreement_tolerance: Annotated[float, Field(ge=0)] = 0.1
-    """By how much numbers may differ and agree, relative to the larger one; classes must be the same."""
+    """By how much numbers may differ and agree, relative to the larger one, or be off and right, relative to the label;
+    classes must be the same."""
     max_confidence_drop: Rate = 0.1
     """How much more frequent answers may be of less confidence than 90 % of stable's."""
     max_quality_drop: Rate = 0.01

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ def main() -> int:
     try:
         limits = thresholds.load(options.thresholds)
         baseline = Recording.load(options.baseline) if options.baseline else None
-        with target(options) as found:
+        with target(options, *_feedback_flags(options)) as found:
             if options.load == "page":
                 return _page(options, found)
             return _load(options, found, limits, baseline)
@@ -71,7 +72,9 @@ def _options() -> argparse.Namespace:
     tags = "call only these: tensorgate, tfserving, oip, stream, png, jpeg, tensor, batch"
     parser.add_argument("--tags", nargs="+", default=[], help=tags)
     parser.add_argument("--bad-share", default="0.02", help="share of bad input (default: %(default)s)")
-    parser.add_argument("--feedback-share", default="0", help="share of PNGs whose class is sent back (%(default)s)")
+    parser.add_argument(
+        "--feedback-share", type=float, default=0.0, help="share of PNGs whose class is sent back (%(default)s)"
+    )
     parser.add_argument("--model", default=MODEL, help="its name (default: %(default)s)")
     parser.add_argument("--images", default="", help="a directory of images to send instead of the model's samples")
     parser.add_argument(
@@ -81,20 +84,28 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tls", action="store_true", help="encrypt, trusting public authorities")
     options = parser.parse_args()
     options.target = ["--model", options.model, "--images", options.images, "--ca-file", options.ca_file]
-    options.target += ["--feedback-share", options.feedback_share, *(["--tls"] if options.tls else [])]
+    options.target += ["--feedback-share", str(options.feedback_share), *(["--tls"] if options.tls else [])]
     return options
 
 
+def _feedback_flags(options: argparse.Namespace) -> list[str]:
+    """Labels of a load are no labels of anybody's model: a database and a receipt key of their own."""
+    if not options.feedback_share:
+        return []
+    Path("var/loadtest").mkdir(parents=True, exist_ok=True)
+    return ["--feedback.database-url=sqlite:///var/loadtest/feedback.db", f"--receipt-key={secrets.token_hex(16)}"]
+
+
 @contextmanager
-def target(options: argparse.Namespace) -> Iterator[Target]:
-    """The gateway that the options name, or a stack of its own that ends with the context."""
+def target(options: argparse.Namespace, *flags: str) -> Iterator[Target]:
+    """The gateway that the options name, or a stack with `flags` for its gateway, which ends with the context."""
     if options.address:
         yield Target(options.address, options.key, options.http)
         return
     with ExitStack() as children:
         ensure_model()
         key = ensure_key()
-        stack = start(argparse.Namespace(server=0, gateway=0, http=0, transport="grpc.aio"), children)
+        stack = start(argparse.Namespace(server=0, gateway=0, http=0, transport="grpc.aio"), children, *flags)
         yield Target(
             stack.address, key, stack.http, (("gateway", stack.gateway.pid), ("model server", stack.server.pid))
         )

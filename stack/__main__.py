@@ -223,8 +223,8 @@ def _print_how_to_use(processes: Processes, key: str, transport: str) -> None:
     sample = f"{MODELS}/{MODEL}/*/assets.extra/samples/*.png"
     print(
         f"""
-gRPC on {processes.address} ({transport}), metrics on http://{processes.http}/metrics, logs in {STATE}/.
-In another shell:
+gRPC on {processes.address} ({transport}), JSON and metrics on http://{processes.http}, logs in {STATE}/.
+Draw a digit, and see how the model does, on http://{processes.http}/console/ with the key below. Or in another shell:
 
     export TENSORGATE_ADDRESS={processes.address} TENSORGATE_KEY={key}
     .venv/bin/tensorgate predict {sample}

@@ -23,14 +23,14 @@ from PIL import Image
 
 from gateway import rollout_commands
 from gateway.auth.keys import KeysFileError
-from stack.__main__ import MODEL, MODELS, StackError, ensure_key, ensure_model, start
+from stack.__main__ import MODEL, MODELS, StackError, ensure_key, ensure_model, keep_receipt_key, start
 from stack.processes import ProcessError
 from tensorgate import AsyncClient, Client, TensorgateError
 from tensorgate.v1 import model_pb2
 
 STORE = Path("var/rollout-demo")
 # Noise on the weights of the version that is there: next to none, and a lot.
-GOOD, WORSE = "0.02", "1.0"
+GOOD, WORSE = "0.02", "1.5"
 CALLERS, PAUSE = 8, 0.03
 PICTURES = 400
 PUBLISHING, ROLLOUT = 150.0, 120
@@ -68,9 +68,13 @@ class Traffic:
                 answer = await client.predict(picture, model=MODEL)
             except TensorgateError as error:
                 self.failed[str(error)] += 1
-            else:
-                self.answered[answer.version] += 1
-                self.right[answer.version] += answer.label == label
+                continue
+            self.answered[answer.version] += 1
+            self.right[answer.version] += answer.label == label
+            try:
+                await client.feedback(answer.id, label)
+            except TensorgateError as error:
+                self.failed[str(error)] += 1
             await asyncio.sleep(PAUSE)
 
 
@@ -80,17 +84,20 @@ def main() -> int:
     try:
         ensure_model()
         key = ensure_key()
+        keep_receipt_key()
         newest = _copy_newest()
         with ExitStack() as children:
             ports = argparse.Namespace(server=0, gateway=0, http=0, transport="grpc.aio")
-            flags = ("--rollout.pin", "--rollout.poll-interval=0.5")
+            labels = f"--feedback.database-url=sqlite:///{STORE / 'feedback.db'}"
+            flags = ("--rollout.pin", "--rollout.poll-interval=0.5", labels)
             publisher = children.enter_context(_publisher())
             processes = start(ports, children, *flags, models=STORE)
             with Traffic(processes.address, key, _pictures(newest)) as traffic:
                 good, worse = _published(publisher, processes.address, key)
+                shadow_first = ("--mode", "shadow", "--min-labels", "50")
                 outcomes = [
-                    _roll_out(processes.address, key, good, "--mode", "shadow", "--reason", "a little noise"),
-                    _roll_out(processes.address, key, worse, "--mode", "shadow", "--reason", "a lot of noise"),
+                    _roll_out(processes.address, key, good, *shadow_first, "--reason", "a little noise"),
+                    _roll_out(processes.address, key, worse, "--reason", "a lot of noise"),
                 ]
         _report(traffic, time.monotonic() - started)
     except (StackError, ProcessError, TensorgateError, KeysFileError, OSError) as error:

@@ -10,11 +10,10 @@ from threading import Thread
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.backend import Tensors
 from gateway.capture.files import Directory
 from gateway.capture.records import redaction, to_log
 from gateway.capture_settings import CaptureSettings
-from gateway.observations import Observation
+from gateway.observations import Observation, Variant
 from serving.wire.tfrecord import frame
 
 log = structlog.get_logger("gateway.capture")
@@ -93,10 +92,11 @@ class Recorder:
 
     def observe(self, observation: Observation) -> None:
         """An Observer."""
-        if self._sample() >= self._settings.sampling_rate:
+        # What a shadow is asked, the version before it was asked too.
+        if self._sample() >= self._settings.sampling_rate or observation.variant is Variant.SHADOW:
             return
         model = observation.servable.model
-        size = _size(observation.inputs) + _size(observation.outputs)
+        size = observation.nbytes
         if size > self._settings.max_record_bytes:
             self._drop(model, "size")
         elif not self._may(model):
@@ -176,7 +176,3 @@ class Recorder:
             log.error("captured requests are lost", model=model, requests=len(file.frames), message=str(error))  # noqa: TRY400  # the message says it
         else:
             self._metrics.records.labels(model).inc(len(file.frames))
-
-
-def _size(tensors: Tensors) -> int:
-    return sum(array.nbytes for array in tensors.values())

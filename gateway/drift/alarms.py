@@ -84,7 +84,7 @@ class Alarms:
         block.looks += 1
         certain = self._alpha * block.share * 6 / (math.pi * block.looks) ** 2
         # A copy: what is found outlives the block.
-        for place, found in enumerate(compare(self._sketch, block.counts.copy())):
+        for place, found in enumerate(compare(self._sketch.features, self._sketch.parts(block.counts.copy()))):
             large = found.psi >= self._min_psi
             if large and found.p_value < certain:
                 self._raise(level, found, now)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.drift.sketch import Feature, Sketch
+from gateway.drift.sketch import Feature
 from gateway.drift.statistics import Counts, chi_squared, holm, kolmogorov_smirnov
 from serving.reference import jensen_shannon, psi
 
@@ -30,10 +30,9 @@ class Comparison:
         return int(self.counts.sum())
 
 
-def compare(sketch: Sketch, counts: Counts) -> list[Comparison]:
+def compare(features: Sequence[Feature], parts: Sequence[Counts]) -> list[Comparison]:
     """Each feature's counts beside its reference, which is a sample too: clean data differ from it by chance."""
-    parts = sketch.parts(counts)
-    tests = [_tests(feature, part) for feature, part in zip(sketch.features, parts, strict=True)]
+    tests = [_tests(feature, part) for feature, part in zip(features, parts, strict=True)]
     adjusted = iter(holm([p_value for each in tests for p_value in each]))
     return [
         Comparison(
@@ -44,7 +43,7 @@ def compare(sketch: Sketch, counts: Counts) -> list[Comparison]:
             each[1] if len(each) > 1 else None,
             min(next(adjusted) for _ in each),
         )
-        for feature, part, each in zip(sketch.features, parts, tests, strict=True)
+        for feature, part, each in zip(features, parts, tests, strict=True)
     ]
 
 

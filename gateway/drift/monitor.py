@@ -90,7 +90,10 @@ class _Watched:
     def show(self, now: float) -> list[Window]:
         """The windows that end at `now`."""
         totals = [(window.seconds, window.total(now)) for window in self.windows]
-        return [Window(seconds, int(total[-1]), compare(self.sketch, total[:-1])) for seconds, total in totals]
+        return [
+            Window(seconds, int(total[-1]), compare(self.sketch.features, self.sketch.parts(total[:-1])))
+            for seconds, total in totals
+        ]
 
 
 class DriftMonitor:
@@ -125,7 +128,7 @@ class DriftMonitor:
             return
         pending.observations.append(observation)
         pending.rows += rows
-        pending.size += observation.inputs[servable.contract.input.name].nbytes
+        pending.size += observation.nbytes
 
     async def run(self) -> None:
         """Flushes until cancelled."""

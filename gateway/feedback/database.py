@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, make_url, text
 
 # Seconds to wait for a connection, for a lock that another replica holds, and for one statement.
 TIMEOUT = 5
 _STATEMENT_TIMEOUT = 30
+MIGRATIONS = Path(__file__).parent / "migrations"
+# The last migration.
+HEAD = "0001"
 # Any number that nobody else locks in the same database.
 _MIGRATION_LOCK = 0x7E5502_6A7E
 # Ours to be ashamed of: the same statement would fail again.
@@ -65,11 +66,18 @@ def migrate(engine: Engine) -> None:
     """Brings the tables up to date; one replica at a time."""
     if _is_sqlite(engine) and engine.url.database:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     with writing(engine) as connection:
         if not _is_sqlite(engine):
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        known = inspect(connection).has_table("alembic_version")
+        if known and connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == HEAD:
+            return
+        # Not at every start: it takes 10 MB and half a second to import.
+        from alembic import command  # noqa: PLC0415
+        from alembic.config import Config  # noqa: PLC0415
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

@@ -21,15 +21,16 @@ def parts_of(
 
     CaptureError if requests cannot be captured as the settings say.
     """
-    parts: list[Part] = [
-        DriftPart(settings.drift, catalog, metrics),
-        RolloutPart(settings, catalog, metrics, busy),
-    ]
-    if settings.capture.path:
-        parts.append(CapturePart(settings, metrics))
+    parts: list[Part] = [DriftPart(settings.drift, catalog, metrics)]
+    outcomes = None
     if settings.feedback.database_url is not None:
-        # Only where it is wanted: the libraries take 30 MB and half a second to import.
+        # Only where it is wanted: the libraries take 20 MB and half a second to import.
         from gateway.parts.feedback import FeedbackPart  # noqa: PLC0415
 
-        parts.append(FeedbackPart(settings.feedback, catalog, receipts, metrics))
+        feedback = FeedbackPart(settings.feedback, catalog, receipts, metrics)
+        outcomes = feedback.outcomes
+        parts.append(feedback)
+    parts.append(RolloutPart(settings, catalog, metrics, busy, outcomes))
+    if settings.capture.path:
+        parts.append(CapturePart(settings, metrics))
     return parts

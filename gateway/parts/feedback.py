@@ -15,6 +15,7 @@ from gateway.feedback.store import Store
 from gateway.feedback.tasks import Tasks
 from gateway.feedback_settings import FeedbackSettings
 from gateway.metrics import Metrics
+from gateway.parts.label_outcomes import LabelOutcomes
 from gateway.parts.part import Part, Service
 from gateway.quality.metrics import QualityMetrics
 from gateway.quality.watch import QualityWatch
@@ -41,6 +42,7 @@ class FeedbackPart(Part):
         store = Store(connect(settings.database_url.get_secret_value()))
         self._ledger = Ledger(store, own, max_waiting=settings.max_waiting_labels)
         self._tasks = Tasks(catalog)
+        self.outcomes = LabelOutcomes(self._ledger, catalog)
         self._predictions = Predictions(own)
         self._quality = QualityWatch(self._ledger, lambda: [*catalog.models])
         self._interval = settings.quality_interval

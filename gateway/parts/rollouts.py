@@ -7,6 +7,7 @@ from functools import partial
 from gateway.catalog import Catalog
 from gateway.metrics import Metrics
 from gateway.parts.part import Part, Service
+from gateway.rollout.evidence import Labels
 from gateway.rollout.setup import rollouts_of
 from gateway.servicers import rollouts
 from gateway.settings import Settings
@@ -15,11 +16,24 @@ from tensorgate.v1.rollout_service_pb2_grpc import add_RolloutServiceServicer_to
 
 
 class RolloutPart(Part):
-    """Follows the plans; where none are kept its service says so. While `busy` no copies go to a shadow."""
+    """Follows the plans; where none are kept its service says so. While `busy` no copies go to a shadow.
 
-    def __init__(self, settings: Settings, catalog: Catalog, metrics: Metrics, busy: Callable[[], bool]) -> None:
+    `labels` tells how answers turned out, where callers say so.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        metrics: Metrics,
+        busy: Callable[[], bool],
+        labels: Labels | None = None,
+    ) -> None:
         self._models = settings.models
-        self._rollouts = rollouts_of(settings.rollout, catalog, metrics, busy=busy)
+        # Each worker counts by itself, as a replica does.
+        judges = {"replicas": settings.rollout.replicas * settings.workers}
+        rules = settings.rollout.model_copy(update=judges)
+        self._rollouts = rollouts_of(rules, catalog, metrics, busy=busy, labels=labels)
         servicer = rollouts.RolloutServicer(self._rollouts, catalog)
         register = partial(add_RolloutServiceServicer_to_server, servicer)
         self.services = [Service([rollouts.NAME], rollout_service_pb2.DESCRIPTOR, register, servicer)]

@@ -15,24 +15,25 @@ class CorpusError(Exception):
     """There is nothing to send, or it cannot be read."""
 
 
-def read(paths: Sequence[str]) -> Iterator[tfs.PredictLog]:
+def read(paths: Sequence[str], *, whole: bool = True) -> Iterator[tfs.PredictLog]:
     """The requests with their answers, in the order of the files; CorpusError names what is wrong with one.
 
     A path is a TFRecord file of PredictionLog, a directory or bucket of captured ones, or a pattern; warm-up files are
-    such files too, whose answers are empty. Records of other methods than Predict are passed over.
+    such files too, whose answers are empty. Records of other methods than Predict are passed over; with `whole` they
+    must have all inputs.
     """
     for path in paths:
         for files, name in _files(path):
             try:
                 with files.open(name, "rb") as file:
-                    yield from _predictions(records(file), name)
+                    yield from _predictions(records(file), name, whole=whole)
             except OSError as error:
                 raise CorpusError(f"{name} cannot be read: {error.strerror or error}") from error
             except RecordError as error:
                 raise CorpusError(f"{name}: {error}") from error
 
 
-def _predictions(found: Iterator[bytes], name: str) -> Iterator[tfs.PredictLog]:
+def _predictions(found: Iterator[bytes], name: str, *, whole: bool) -> Iterator[tfs.PredictLog]:
     for number, record in enumerate(found, 1):
         try:
             log = tfs.PredictionLog.FromString(record)
@@ -40,7 +41,7 @@ def _predictions(found: Iterator[bytes], name: str) -> Iterator[tfs.PredictLog]:
             raise CorpusError(f"{name}: record {number} is no PredictionLog") from error
         if log.WhichOneof("log_type") != "predict_log":
             continue
-        if not log.predict_log.request.inputs:
+        if whole and not log.predict_log.request.inputs:
             raise CorpusError(
                 f"{name}: record {number} has no inputs; expected ones captured with `capture.inputs: full`"
             )

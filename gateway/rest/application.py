@@ -1,7 +1,6 @@
 """The ASGI application: finds a request's method, reads its body, has the interceptors and the servicer answer."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,57 +100,52 @@ class RestApplication:
 
     async def _answer(self, route: Route, context: HttpContext, receive: Receive) -> Response | None:
         """The answer; None if nobody waits for it."""
-        async with contextlib.AsyncExitStack() as stack:
-            raw = await stack.enter_async_context(self._body(context, receive))
-            if raw is None:
+        body = bytearray()
+        try:
+            if not await self._read(body, context, receive):
                 return None
-            handler = await self._registry.handler(CallDetails(route.method, context.invocation_metadata()))
-            try:
-                async with asyncio.timeout(context.time_remaining()):
-                    body = await _unless_gone(handler.unary_unary(raw, context), receive)
-            except Aborted as error:
-                failure = Failure(error.code, status_pb2.Status.FromString(error.details))
-                response = _failed(route, failure)
-            except TimeoutError:
-                response = _failed(route, plain(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed"))
-            else:
-                if body is None:
-                    return None
-                response = Response(body, media_type="application/json")
-        if context.request_id:
+            response = await self._called(route, b"" if context.failure else bytes(body), context, receive)
+        finally:
+            self._bytes_arriving -= len(body)
+        if response is not None and context.request_id:
             response.headers["x-request-id"] = context.request_id
-        if context.failure is not None:
+        if response is not None and context.failure is not None:
             # What is left of the body is nobody's.
             response.headers["connection"] = "close"
         return response
 
-    @contextlib.asynccontextmanager
-    async def _body(self, context: HttpContext, receive: Receive) -> Any:
-        """The request's body, held against what bodies may take together; None if the client has gone."""
-        held = 0
-        chunks: list[bytes] = []
+    async def _called(self, route: Route, body: bytes, context: HttpContext, receive: Receive) -> Response | None:
+        handler = await self._registry.handler(CallDetails(route.method, context.invocation_metadata()))
+        try:
+            async with asyncio.timeout(context.time_remaining()):
+                answer = await _unless_gone(handler.unary_unary(body, context), receive)
+        except Aborted as error:
+            return _failed(route, Failure(error.code, status_pb2.Status.FromString(error.details)))
+        except TimeoutError:
+            return _failed(route, plain(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed"))
+        return None if answer is None else Response(answer, media_type="application/json")
+
+    async def _read(self, body: bytearray, context: HttpContext, receive: Receive) -> bool:
+        """Reads the request's body, or says in `context` why not; False if the client has gone."""
+        announced = context.headers.get("content-length", "0")
+        context.failure = context.failure or self._too_much(int(announced) if announced.isdigit() else 0)
         try:
             async with asyncio.timeout(self._body_timeout):
                 while context.failure is None:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        yield None
-                        return
+                        return False
                     chunk: bytes = message.get("body", b"")
-                    held += len(chunk)
+                    body += chunk
                     self._bytes_arriving += len(chunk)
-                    context.failure = self._too_much(held)
-                    chunks.append(chunk)
+                    context.failure = self._too_much(len(body))
                     if not message.get("more_body", False):
                         break
         except TimeoutError:
             context.failure = InvalidInput(
                 f"the body did not come within {self._body_timeout:g} s", reason="REQUEST_UNREADABLE"
             )
-        try:
-            yield b"" if context.failure else b"".join(chunks)
-        finally:
-            self._bytes_arriving -= held
+        return True
 
     def _too_much(self, size: int) -> GatewayError | None:
         if size > self._max_request_bytes:

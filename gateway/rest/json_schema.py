@@ -18,20 +18,17 @@ IMAGE: Schema = {
     "additionalProperties": False,
 }
 _NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
+_INTEGER = {"type": "integer"}
+_LONG = {"type": ["string", "integer"], "format": "int64"}
 _SCALARS: dict[int, Schema] = {
-    FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
-    FieldDescriptor.TYPE_BYTES: BASE64,
-    FieldDescriptor.TYPE_STRING: {"type": "string"},
-    FieldDescriptor.TYPE_FLOAT: _NUMBER,
-    FieldDescriptor.TYPE_DOUBLE: _NUMBER,
-    **{
-        kind: {"type": ["string", "integer"], "format": "int64"}
-        for kind in (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64)
-    },
-    **{
-        kind: {"type": "integer"}
-        for kind in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_UINT32, FieldDescriptor.TYPE_FIXED32)
-    },
+    FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
+    FieldDescriptor.CPPTYPE_FLOAT: _NUMBER,
+    FieldDescriptor.CPPTYPE_DOUBLE: _NUMBER,
+    FieldDescriptor.CPPTYPE_INT32: _INTEGER,
+    FieldDescriptor.CPPTYPE_UINT32: _INTEGER,
+    FieldDescriptor.CPPTYPE_INT64: _LONG,
+    FieldDescriptor.CPPTYPE_UINT64: _LONG,
 }
 # Messages whose JSON is not an object of their fields.
 _WELL_KNOWN: dict[str, Schema] = {
@@ -59,7 +56,7 @@ def _field(field: FieldDescriptor, schemas: dict[str, Schema]) -> Schema:
     elif field.enum_type is not None:
         schema = {"enum": [value.name for value in field.enum_type.values]}
     else:
-        schema = _SCALARS[field.type]
+        schema = BASE64 if field.type == FieldDescriptor.TYPE_BYTES else _SCALARS[field.cpp_type]
     return {"type": "array", "items": schema} if field.is_repeated else schema
 
 

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
+from gateway.call import STICKY_KEY
 from gateway.catalog import Catalog
 from gateway.predictor import Predictor
 from gateway.rest import connect, openapi
@@ -32,6 +33,7 @@ _HEADERS = [
     "x-api-key",
     "x-priority",
     "x-request-id",
+    STICKY_KEY,
 ]
 
 

@@ -125,14 +125,16 @@ class TensorFlowServingJson:
         # The column form of one image is no list.
         inputs = {alias: array.reshape(-1) for alias, array in read.inputs.items()}
         version = servable.version if spec.HasField("version_label") else spec.version.value
-        batch = Batch(servable.model, inputs, version, read.signature or DEFAULT_SIGNATURE)
+        signature = read.signature or DEFAULT_SIGNATURE
+        batch = Batch(servable.model, inputs, version, signature, call.sticky_key)
         try:
             inference = await self._predictor.infer(batch, call.deadline_within(self._default_timeout))
         except GatewayError as error:
             if error.field is not None:
                 error.field = error.field.replace(_IMAGE_FIELD, "instances" if read.rows else "inputs")
             raise
-        call.version, call.instances = inference.servable.version, inference.rows
+        call.answered_by(inference.servable.version, inference.variant)
+        call.instances = inference.rows
         return inference.outputs
 
     async def _offload(self, size: int, work: Callable[[], Result]) -> Result:

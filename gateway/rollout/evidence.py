@@ -61,8 +61,7 @@ class Labels(Protocol):
     async def outcomes(self, model: str, version: int, variant: Variant, since: datetime) -> Counts:
         """Of the answers that a version gave as `variant` since then: how many have a label, and how many were wrong.
 
-        For regression, wrong is what is further off than the model's own evaluation lets expect. OSError if the labels
-        cannot be read now.
+        OSError if the labels cannot be read now.
         """
 
 
@@ -95,7 +94,8 @@ class LabelSource:
     async def _new(self, plan: Plan, version: int, variant: Variant) -> Counts:
         key = plan.model, version, plan.started.at
         now = await self._labels.outcomes(plan.model, version, variant, plan.started.at)
-        before = self._seen.get(key, Counts())
+        # What was there before the first look is not of this roll-out, or cannot be told from what is not.
+        before = self._seen.get(key, now)
         self._seen = {kept: counts for kept, counts in self._seen.items() if kept[0] != plan.model or kept[2] == key[2]}
         self._seen[key] = now
         # A label that was changed may take a bad outcome back, which is not undone: the past is not bet on again.

@@ -1,7 +1,7 @@
 """Roll-outs as a whole: plans read and put into force, judged by evidence, changed by people and by verdicts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
@@ -9,11 +9,13 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from gateway.catalog import Catalog, Model
-from gateway.errors import Conflict, InvalidInput, PreconditionFailed
+from gateway.errors import Conflict, PreconditionFailed
 from gateway.observations import Observation
+from gateway.rollout import changes
+from gateway.rollout.changes import change
 from gateway.rollout.evidence import Labels, LabelSource, Source
 from gateway.rollout.metrics import RolloutMetrics
-from gateway.rollout.plan import Change, Mode, Plan, PlanError, Rules, State, pinned, started
+from gateway.rollout.plan import Change, Mode, Plan, Rules, State, pinned
 from gateway.rollout.store import Action, Event, PlanStore
 from gateway.rollout.trial import Trial
 from gateway.rollout.verdict import Decision, Evidence, Verdict
@@ -26,7 +28,6 @@ log = structlog.get_logger("gateway.rollout")
 
 GATEWAY = "gateway"
 """Who changes plans by verdict, in their history."""
-_MAX_REASON = 1000
 
 
 @dataclass(slots=True)
@@ -133,80 +134,38 @@ class Rollouts:
     async def start(
         self, name: str, candidate: int, *, stable: int, mode: Mode, rules: Rules, by: str, reason: str
     ) -> Status:
-        """Starts a roll-out. A `stable` of 0 is what answers by default now.
-
-        PreconditionFailed if one is under way or a version is not AVAILABLE, InvalidInput if it makes no sense.
-        """
-
-        async def change(model: Model, plan: Plan | None) -> Event:
-            if plan is not None and plan.state is State.RUNNING:
-                raise PreconditionFailed(
-                    f"a roll-out of {name!r} is under way: {plan.describe()}; abort it first", reason="ROLLOUT_RUNNING"
-                )
-            await self._catalog.refresh(model.name)
-            base = stable or (model.default.version if model.default else 0)
-            if base == candidate:
-                raise InvalidInput(
-                    f"version {candidate} is stable already; expected another one as candidate", field="candidate"
-                )
-            for version in (base, candidate):
-                _check_available(model, version)
-            try:
-                after = started(
-                    model.name, base, candidate, mode=mode, rules=rules, change=_change(by, reason), after=plan
-                )
-            except PlanError as error:
-                raise InvalidInput(str(error)) from error
-            return Event(action=Action.START, before=plan, after=after)
-
-        return await self._change(name, change)
+        """Starts a roll-out; see `changes.start`."""
+        return await self._change(
+            name,
+            lambda model, plan: changes.start(
+                model, plan, candidate, stable=stable, mode=mode, rules=rules, change=change(by, reason)
+            ),
+        )
 
     async def advance(self, name: str, *, generation: int, by: str, reason: str) -> Status:
-        """Goes to the next step, whatever the evidence says; see `_running` for what is raised."""
-
-        async def change(model: Model, plan: Plan | None) -> Event:
-            running = _running(name, plan, generation)
-            await self._check_candidate(model, running)
-            after = running.advanced(_change(by, reason))
-            action = Action.PROMOTE if after.state is State.PROMOTED else Action.ADVANCE
-            return Event(action=action, before=running, after=after)
-
-        return await self._change(name, change)
+        """Goes to the next step, whatever the evidence says; see `changes.advance`."""
+        return await self._change(
+            name, lambda model, plan: changes.advance(model, plan, generation, change(by, reason))
+        )
 
     async def promote(self, name: str, *, generation: int, by: str, reason: str) -> Status:
-        """Makes the candidate stable, whatever the evidence says; see `_running` for what is raised."""
-
-        async def change(model: Model, plan: Plan | None) -> Event:
-            running = _running(name, plan, generation)
-            await self._check_candidate(model, running)
-            return Event(action=Action.PROMOTE, before=running, after=running.promoted(_change(by, reason)))
-
-        return await self._change(name, change)
+        """Makes the candidate stable, whatever the evidence says; see `changes.promote`."""
+        return await self._change(
+            name, lambda model, plan: changes.promote(model, plan, generation, change(by, reason))
+        )
 
     async def abort(self, name: str, *, generation: int, by: str, reason: str) -> Status:
-        """Takes the candidate back; see `_running` for what is raised."""
+        """Takes the candidate back; see `changes.abort`."""
+        return await self._change(name, lambda model, plan: changes.abort(model, plan, generation, change(by, reason)))
 
-        async def change(_model: Model, plan: Plan | None) -> Event:
-            running = _running(name, plan, generation)
-            after = running.withdrawn(State.ABORTED, _change(by, reason))
-            return Event(action=Action.ABORT, before=running, after=after)
-
-        return await self._change(name, change)
-
-    async def _check_candidate(self, model: Model, plan: Plan) -> None:
-        await self._catalog.refresh(model.name)
-        assert plan.candidate is not None
-        _check_available(model, plan.candidate)
-
-    async def _change(self, name: str, make: Callable[[Model, Plan | None], Awaitable[Event]]) -> Status:
+    async def _change(self, name: str, make: Callable[[Model, Plan | None], Event]) -> Status:
         """Changes the plan as of now, and puts the new one into force."""
         model = self._catalog.model(name)
         async with self._lock(model.name):
+            await self._catalog.refresh(model.name)
             await self._refresh(model.name)
-            if problem := self._problems.get(model.name):
-                log.warning("plan replaced that could not be read", model=model.name, message=problem)
             followed = self._followed.get(model.name)
-            await self._write(await make(model, followed.plan if followed else None))
+            await self._write(make(model, followed.plan if followed else None))
         return self.status(model.name)
 
     async def _write(self, event: Event) -> None:
@@ -282,8 +241,8 @@ class Rollouts:
         if not self._settings.pin or name in self._followed or self._problems.get(name) or model is None:
             return
         if model.default is not None:
-            change = Change(by=GATEWAY, reason="there was no plan")
-            await self._write(Event(action=Action.PIN, before=None, after=pinned(name, model.default.version, change)))
+            why = Change(by=GATEWAY, reason="there was no plan")
+            await self._write(Event(action=Action.PIN, before=None, after=pinned(name, model.default.version, why)))
 
     async def _judge(self, name: str) -> None:
         followed = self._followed.get(name)
@@ -305,14 +264,13 @@ class Rollouts:
         for finding in verdict.findings:
             self._metrics.against.labels(name, finding.metric.value).set(finding.evidence)
             self._metrics.difference.labels(name, finding.metric.value).set(finding.difference)
-        change = Change(by=GATEWAY, at=now, reason=verdict.text)
+        why = Change(by=GATEWAY, at=now, reason=verdict.text)
         if verdict.decision is Decision.ROLL_BACK:
-            after = plan.withdrawn(State.ROLLED_BACK, change)
+            after = plan.withdrawn(State.ROLLED_BACK, why)
             await self._write(Event(action=Action.ROLL_BACK, before=plan, after=after))
         elif verdict.decision is Decision.ADVANCE and plan.rules.auto_advance:
-            after = plan.advanced(change)
-            action = Action.PROMOTE if after.state is State.PROMOTED else Action.ADVANCE
-            await self._write(Event(action=action, before=plan, after=after))
+            after = plan.advanced(why)
+            await self._write(changes.advancing(plan, after))
 
     def _show(self, plan: Plan) -> None:
         metrics, name = self._metrics, plan.model
@@ -344,32 +302,3 @@ class Rollouts:
             raise PreconditionFailed(
                 "the roll-out plans cannot be reached now", reason="PLANS_UNREACHABLE", private=str(error)
             ) from error
-
-
-def _change(by: str, reason: str) -> Change:
-    if len(reason) > _MAX_REASON:
-        raise InvalidInput(f"the reason has {len(reason)} characters; expected {_MAX_REASON} at most", field="reason")
-    return Change(by=by, reason=reason)
-
-
-def _check_available(model: Model, number: int) -> None:
-    version = model.versions.get(number)
-    if version is None or version.servable is None:
-        state = f"is {version.state.value}: {version.detail}" if version else "does not exist"
-        raise PreconditionFailed(
-            f"version {number} of the model {model.name!r} {state}; expected AVAILABLE", reason="VERSION_NOT_AVAILABLE"
-        )
-
-
-def _running(name: str, plan: Plan | None, generation: int) -> Plan:
-    """The plan if a roll-out is under way, else PreconditionFailed; Conflict if it is not of the `generation` asked."""
-    if plan is None or plan.state is not State.RUNNING:
-        stands = plan.describe() if plan else "there is no plan"
-        raise PreconditionFailed(f"no roll-out of {name!r} is under way: {stands}", reason="NO_ROLLOUT")
-    if generation not in (0, plan.generation):
-        raise Conflict(
-            f"the plan of {name!r} is of generation {plan.generation}, not {generation}: it has been changed meanwhile",
-            reason="ROLLOUT_CHANGED",
-            metadata={"generation": str(plan.generation)},
-        )
-    return plan

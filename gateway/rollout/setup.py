@@ -21,7 +21,7 @@ def rollouts_of(
     busy: Callable[[], bool],
     labels: Labels | None = None,
 ) -> Rollouts | None:
-    """The roll-outs; None where no plans are kept. ValueError if `settings.plans` is no place for them."""
+    """The roll-outs; None where no plans are kept. PlaceError if `settings.plans` is no place for them."""
     if settings.plans is None:
         return None
     return Rollouts(

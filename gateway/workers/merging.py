@@ -1,9 +1,11 @@
 """The metrics of several processes as those of one.
 
-Counters and histograms are added up, those of workers that have ended included. A gauge is what `GAUGES` says; any
-other gauge, and every figure of a process (`process_…`, `python_…`), has a label `worker`.
+Counters and histograms are added up, those of workers that have ended included. A gauge is what `GAUGES` says; of
+qualities, which all read in one database, one worker's are told. Any other gauge, and every figure of a process
+(`process_…`, `python_…`), has a label `worker`.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,15 +18,28 @@ Family = list[Any]
 Snapshot = list[Family]
 
 GAUGES: Mapping[str, Callable[[float, float], float]] = {
-    "tensorgate_calls_in_flight": lambda a, b: a + b,
-    "tensorgate_calls_waiting": lambda a, b: a + b,
+    "tensorgate_calls_in_flight": operator.add,
+    "tensorgate_calls_waiting": operator.add,
+    "tensorgate_certificate_expiry_timestamp_seconds": min,
+    "tensorgate_key_expiry_timestamp_seconds": min,
     "tensorgate_limit_store_down": max,
     "tensorgate_backend_up": min,
     "tensorgate_backend_server_up": min,
     "tensorgate_backend_breaker_open": max,
     "tensorgate_model_version": min,
     "tensorgate_refused_versions": max,
+    "tensorgate_feedback_labels_waiting": operator.add,
+    "tensorgate_feedback_database_up": min,
+    "tensorgate_rollout_share": max,
+    "tensorgate_rollout_running": max,
+    "tensorgate_rollout_generation": max,
+    "tensorgate_rollout_step_started_timestamp_seconds": max,
+    "tensorgate_rollout_version_available": min,
+    "tensorgate_drift_rows": operator.add,
+    "tensorgate_drift_alarm": max,
 }
+# Of what all workers read in one place, each tells the same.
+_SHARED = "tensorgate_quality_"
 _ADDED = ("counter", "histogram", "summary")
 _OF_A_PROCESS = ("process_", "python_")
 
@@ -90,7 +105,9 @@ class Merged:
 
 def _combination(family: Family) -> Callable[[float, float], float] | None:
     """How two processes' values become one; None if they stay apart."""
-    return (lambda a, b: a + b) if _is_added(family) else GAUGES.get(family[0])
+    if family[0].startswith(_SHARED):
+        return lambda first, _: first
+    return operator.add if _is_added(family) else GAUGES.get(family[0])
 
 
 def _is_added(family: Family) -> bool:

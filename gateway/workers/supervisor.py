@@ -32,6 +32,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 SOUND = 30.0
 # Seconds between two looks at what the workers have measured, which is what may be lost when one is killed.
 LOOK = 1.0
+# Seconds that one worker may take to answer; who asks for all of them has more.
+PATIENCE = words.TIMEOUT / 3
 _POLL = 0.05
 
 
@@ -91,6 +93,7 @@ class Supervisor:
         """What each live worker had measured when it was last asked."""
         self._ended: Snapshot = []
         """What those that have ended had measured, together."""
+        self._looking = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._serving = False
         self._status = 0
@@ -127,7 +130,8 @@ class Supervisor:
     async def state(self) -> dict[str, Any]:
         """Whether every worker is ready, and what each says."""
         answers = await asyncio.gather(
-            *(words.ask(socket_of(self._directory, index), "state") for index in self._workers), return_exceptions=True
+            *(words.ask(socket_of(self._directory, index), "state", PATIENCE) for index in self._workers),
+            return_exceptions=True,
         )
         states = [answer if isinstance(answer, dict) else {"ready": False} for answer in answers]
         return {
@@ -180,15 +184,15 @@ class Supervisor:
 
     async def _look(self) -> None:
         """Asks each worker what it has measured; what one that is silent had measured before stays."""
-        asked = list(self._processes)
-        answers = await asyncio.gather(
-            *(words.ask(socket_of(self._directory, index), "metrics") for index in asked), return_exceptions=True
-        )
-        for index, answer in zip(asked, answers, strict=True):
-            if not isinstance(answer, BaseException) and index in self._processes:
-                self._seen[index] = answer
-            elif isinstance(answer, BaseException) and not isinstance(answer, SilentError):
-                raise answer
+        # One after another, so that nothing that was counted is ever taken back.
+        async with self._looking:
+            await asyncio.gather(*(self._look_at(*worker) for worker in self._processes.items()))
+
+    async def _look_at(self, index: int, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(SilentError):
+            found = await words.ask(socket_of(self._directory, index), "metrics", PATIENCE)
+            if self._processes.get(index) is process:
+                self._seen[index] = found
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes.values():

@@ -31,10 +31,10 @@ async def listen(path: Path, answers: Answers) -> None:
         await server.serve_forever()
 
 
-async def ask(path: Path, word: str) -> Any:
-    """The answer to a word; SilentError if there is none."""
+async def ask(path: Path, word: str, timeout: float = TIMEOUT) -> Any:
+    """The answer to a word; SilentError if there is none within `timeout` seconds."""
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_unix_connection(path)
             with contextlib.closing(writer):
                 writer.write(f"{word}\n".encode())

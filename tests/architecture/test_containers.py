@@ -10,15 +10,22 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf import text_format
+from prometheus_client import CollectorRegistry
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+from gateway.drift.metrics import DriftMetrics
+from gateway.feedback.metrics import FeedbackMetrics
 from gateway.metrics import Metrics as GatewayMetrics
+from gateway.quality.metrics import QualityMetrics
+from gateway.rollout.metrics import RolloutMetrics
 from serving.embedded.config_file import read_models
 from serving.embedded.monitoring import Metrics as ServerMetrics
 from serving.embedded.monitoring import metrics_path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = sorted([*ROOT.glob("*/**/Dockerfile"), *ROOT.glob("*/*.Dockerfile")])
+DASHBOARDS = sorted(ROOT.glob("monitoring/grafana/dashboards/*.json"))
+RULES = sorted(ROOT.glob("monitoring/rules/*.yml"))
 COMPOSE_FILES = ["compose.yaml", "compose.embedded.yaml"]
 # A version of three numbers, maybe of a variant.
 PINNED = re.compile(r"[a-z/]+:v?[0-9]+\.[0-9]+\.[0-9]+(-[a-z-]+)?")
@@ -110,27 +117,61 @@ def test_scrapes() -> None:
 
 def metrics() -> dict[str, set[str]]:
     """The labels of every series that the gateway and the model server can have."""
-    found = {}
-    for registry in (GatewayMetrics().registry, ServerMetrics(lambda _: True, list).registry):
+    gateway = GatewayMetrics().registry
+    DriftMetrics(gateway)
+    RolloutMetrics(gateway)
+    FeedbackMetrics(gateway)
+    found = {"up": {"job", "instance"}}
+    for registry in (gateway, ServerMetrics(lambda _: True, list).registry):
         for collector, names in registry._collector_to_names.items():
             labels = set(getattr(collector, "_labelnames", ()))
             # TensorFlow Serving's counters have no _total.
             found |= {
                 series: labels | {"le"} for series in (*names, *(series.removesuffix("_total") for series in names))
             }
-    return found
+    qualities = QualityMetrics(CollectorRegistry(), dict, lambda *_: "").describe()
+    return found | {family.name: set(family._labelnames) for family in qualities}
 
 
-def test_dashboard() -> None:
-    """The dashboard asks the provisioned source for metrics and labels that there are."""
+def expressions(file: Path) -> list[str]:
+    """What a dashboard or a file of rules asks Prometheus for."""
+    if file.suffix == ".json":
+        panels = json.loads(file.read_text())["panels"]
+        return [target["expr"] for panel in panels for target in panel["targets"]]
+    return [rule["expr"] for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("file", [*DASHBOARDS, *RULES], ids=name)
+def test_what_is_asked_for(file: Path) -> None:
+    """Dashboards and rules ask for metrics and labels that there are."""
     known = metrics()
+    recorded = {rule["record"] for path in RULES for rule in _rules(path) if "record" in rule}
+    for expression in expressions(file):
+        selectors = re.findall(
+            r"(?<![a-z_])((?::tensorflow:|model:tensorgate_|tensorgate_)[\w:]+)(?:\{(.*?)\})?", expression
+        )
+        assert selectors or "up{" in expression
+        grouped = {label for labels in re.findall(r"(?:by|on) \((.*?)\)", expression) for label in labels.split(", ")}
+        for series, matchers in selectors:
+            if series in recorded:
+                continue
+            assert series in known, expression
+            # Prometheus itself says which instance it asked.
+            asked = set(re.findall(r"(\w+)(?:=|!)", matchers)) | (grouped if len(selectors) == 1 else set())
+            assert asked <= known[series] | {"instance"}, expression
+
+
+def _rules(path: Path) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=name)
+def test_dashboards(file: Path) -> None:
+    """A dashboard asks the provisioned source, and its panels and itself are told apart."""
     source = yaml.safe_load((ROOT / "monitoring/grafana/provisioning/datasources/prometheus.yaml").read_text())
     (uid,) = (entry["uid"] for entry in source["datasources"])
-    panels = json.loads((ROOT / "monitoring/grafana/dashboards/tensorgate.json").read_text())["panels"]
-    assert {panel["datasource"]["uid"] for panel in panels} == {uid}
-    for expression in (target["expr"] for panel in panels for target in panel["targets"]):
-        selectors = re.findall(r"((?::tensorflow:|tensorgate_)[a-z_:]+)(?:\{(.*?)\})?", expression)
-        assert selectors
-        grouped = {label for labels in re.findall(r"by \((.*?)\)", expression) for label in labels.split(", ")}
-        for series, matchers in selectors:
-            assert grouped | set(re.findall(r"(\w+)(?:=|!)", matchers)) <= known[series]
+    board = json.loads(file.read_text())
+    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {uid}
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert [json.loads(each.read_text())["uid"] for each in DASHBOARDS].count(board["uid"]) == 1

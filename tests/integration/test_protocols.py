@@ -28,7 +28,8 @@ OURS, PREDICTION, MODEL, OIP = (
     "inference.GRPCInferenceService",
 )
 DRIFT = "tensorgate.v1.DriftService"
-SERVICES = [OURS, DRIFT, PREDICTION, MODEL, OIP]
+ROLLOUTS = "tensorgate.v1.RolloutService"
+SERVICES = [OURS, DRIFT, ROLLOUTS, PREDICTION, MODEL, OIP]
 REFLECTION = ["grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"]
 
 

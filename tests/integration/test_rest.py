@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModel, FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, ready
 
 PREDICT = "/v1/models/digits:predict"
 OURS = "/tensorgate.v1.InferenceService"
@@ -28,7 +29,10 @@ def http(shared_gateway: Gateway) -> Iterator[httpx.Client]:
 
 
 def client(gateway: Gateway, **headers: str) -> httpx.Client:
-    """An HTTP client with the gateway's key."""
+    """An HTTP client with the gateway's key, as soon as the gateway has seen its models."""
+    deadline = time.monotonic() + TIMEOUT
+    while gateway.get("/readyz")[0] != 200 and time.monotonic() < deadline:
+        time.sleep(0.05)
     headers = {"authorization": f"Bearer {gateway.key}"} | headers
     return httpx.Client(base_url=f"http://{gateway.http}", headers=headers, timeout=TIMEOUT)
 
@@ -197,13 +201,15 @@ async def test_limits_and_settings(server: FakeModelServer, start_gateway: Start
         server.address,
         "--limits.max-request-bytes=50000",
         "--limits.client.calls-per-second=0.1",
-        "--limits.client.burst=3",
+        "--limits.client.burst=4",
         "--rest.cors-origins=https://example.org",
         "--rest.body-timeout=0.5",
     )
     with client(gateway, origin="https://example.org") as http:
         answer = http.post(PREDICT, content=b" " * 60_000)
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (413, "https://example.org")
+        pieces = http.post(PREDICT, content=iter([b" " * 20_000] * 3))
+        assert (pieces.status_code, pieces.json()["details"][0]["reason"]) == (413, "REQUEST_TOO_LARGE")
         server.delay = 5.0
         late = http.post(PREDICT, json={"instances": IMAGES}, headers={"connect-timeout-ms": "300"})
         assert (late.status_code, late.json()["code"]) == (504, "DEADLINE_EXCEEDED")
@@ -222,6 +228,7 @@ async def test_limits_and_settings(server: FakeModelServer, start_gateway: Start
 
 async def test_a_client_that_leaves(server: FakeModelServer, gateway: Gateway) -> None:
     """A call whose client has gone is cancelled, at the model server too."""
+    await ready(gateway)
     server.delay = 30.0
     body = json.dumps({"instances": IMAGES}).encode()
     with socket.create_connection(gateway.http.rsplit(":", 1), timeout=TIMEOUT) as raw:

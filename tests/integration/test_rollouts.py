@@ -370,7 +370,7 @@ async def test_what_makes_no_sense_is_refused(gateway: Gateway, operator: Operat
     code, text = await operator.refused("StartRollout", start(candidate_version=2, stable_version=1))
     assert (code, "abort it first" in text) == (grpc.StatusCode.FAILED_PRECONDITION, True)
     code, text = await operator.refused("AdvanceRollout", advance(generation=rollout.generation + 1))
-    assert (code, "changed meanwhile" in text) == (grpc.StatusCode.ABORTED, True)
+    assert (code, "was changed meanwhile" in text) == (grpc.StatusCode.ABORTED, True)
     assert (await operator.refused("GetRollout", pb.GetRolloutRequest(model="x")))[0] is grpc.StatusCode.NOT_FOUND
     bad_page = pb.ListRolloutEventsRequest(page_token="x")
     assert (await operator.refused("ListRolloutEvents", bad_page))[0] is grpc.StatusCode.INVALID_ARGUMENT
@@ -420,6 +420,23 @@ async def test_replicas_follow_one_plan(
     assert json.loads((plans / "digits/rollout.json").read_text())["state"] == "RUNNING"
 
 
+async def test_a_model_may_be_kept_at_its_version_from_the_start(
+    gateway: Gateway, server: FakeModelServer, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    """With `rollout.pin` not even the first new version takes traffic by itself."""
+    server.models["digits"].versions = [1]
+    pinning = start_gateway(server.address, *flags(tmp_path / "plans"), "--rollout.pin", scopes=SCOPES)
+
+    async def pinned() -> bool:
+        return (await Operator(pinning).get()).state == pb.ROLLOUT_STATE_PINNED
+
+    await eventually(pinned)
+    server.models["digits"].versions = [1, 2]
+    await asyncio.sleep(0.5)
+    assert set(await versions(pinning, 20)) == {1}
+    assert (await Operator(pinning).start(rules=NEVER)).versions[0].version == 1
+
+
 async def test_operators_start_wait_and_look_back(
     gateway: Gateway, server: FakeModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -445,7 +462,7 @@ async def test_operators_start_wait_and_look_back(
     status, text = await command("start", "2", *fast[:-4], "--by-hand", "--mode", "shadow", "--copied", "10")
     assert (status, "version 2: candidate, 10 % copied" in text) == (rollout_commands.DONE, True), text
     status, text = await command("advance", "--generation", "99")
-    assert (status, "ABORTED: the plan of 'digits' is of generation" in text) == (rollout_commands.FAILED, True), text
+    assert (status, "ABORTED: the plan of 'digits' has generation" in text) == (rollout_commands.FAILED, True), text
     status, text = await command("advance")
     assert (status, "version 2: candidate, 1 %" in text) == (rollout_commands.DONE, True), text
     assert (await command("promote", "--reason", "it is fine"))[0] == rollout_commands.DONE
@@ -492,3 +509,27 @@ async def test_evidence_of_all_replicas_comes_from_prometheus(
     assert "worse in errors: candidate" in rollout.changed.reason
     assert [line for line in judge.log() if line.get("action") == "roll_back"]
     assert not [line for line in busy.log() if line.get("action") == "roll_back"]
+
+
+async def test_labels_take_a_candidate_back_that_is_wrong(
+    gateway: Gateway, server: FakeModelServer, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    """As sure as stable and wrong: what callers send back says so, and nothing else does."""
+    server.computes[2] = lambda image: brightest_row(image)[:, ::-1]
+    database = f"--feedback.database-url=sqlite:///{tmp_path / 'feedback.db'}"
+    kept = (*flags(tmp_path / "plans"), database, "--receipt-key=0123456789abcdef")
+    judge = start_gateway(server.address, *kept, scopes=(*SCOPES, "feedback:*"))
+    await Operator(judge).start(stable_version=1, rules=rules(step_percents=[50, 100], min_samples=10**9))
+
+    async def ask() -> None:
+        async with judge.client() as client:
+            while not stop.is_set():
+                await client.feedback((await client.predict(IMAGE)).id, "3")
+
+    stop = asyncio.Event()
+    callers = [asyncio.create_task(ask()) for _ in range(4)]
+    rollout = await eventually(over(Operator(judge)))
+    stop.set()
+    await asyncio.gather(*callers)
+    assert rollout.state == pb.ROLLOUT_STATE_ROLLED_BACK
+    assert rollout.changed.reason.startswith("worse in quality: candidate")

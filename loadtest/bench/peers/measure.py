@@ -42,9 +42,9 @@ def measure(target: Target, children: Sequence[Child], echo: Target, rounds: int
     rates, p50s, alone, cpu, to_echo = [], [], [], [], []
     for _ in range(rounds):
         reference = run(echo, "", _load(echo, _MAX // 2), scratch)
-        before = _cpu_seconds(children)
+        before = cpu_seconds(children)
         figure = run(target, "", _load(target, calls), scratch)
-        cpu.append((_cpu_seconds(children) - before) / calls)
+        cpu.append((cpu_seconds(children) - before) / calls)
         rates.append(figure.rate)
         p50s.append(figure.p50)
         to_echo.append(figure.rate / reference.rate)
@@ -59,7 +59,8 @@ def _load(target: Target, calls: int) -> Load:
     return Load(calls, connections=128, streams=1)
 
 
-def _cpu_seconds(children: Sequence[Child]) -> float:
+def cpu_seconds(children: Sequence[Child]) -> float:
+    """CPU time that servers have used so far, their own processes' included."""
     total = 0.0
     for started in children:
         process = psutil.Process(started.pid)

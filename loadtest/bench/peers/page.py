@@ -51,15 +51,16 @@ def line(row: Row) -> str:
     )
 
 
-def write(file: Path, rows: Sequence[Row], rounds: int) -> None:
-    """Writes the page, and a plot of the ratios beside it."""
+def write(file: Path, rows: Sequence[Row], rounds: int, busy: float) -> None:
+    """Writes the page, and a plot of the ratios beside it; `busy` is the load average when it began."""
     measured = [(row, row.outcome) for row in rows if not isinstance(row.outcome, str)]
     measured.sort(key=lambda pair: -pair[1].to_echo)
     plot = file.with_suffix(".png")
     _plot(plot, measured)
     lines = [
         _HEAD.format(tensorflow=metadata.version("tensorflow")),
-        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}, medians of {rounds} rounds.\n",
+        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}, medians of {rounds} rounds.",
+        f"The load average was {busy:.1f} when it began: what is not near 0 distorts all figures.\n",
         "| server | protocol | to the echo | calls/s | p50, 128 at once | p50, alone | CPU a call |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -77,9 +77,10 @@ def _oip_request(image: Array) -> bytes:
 
 def _oip_answer(content: bytes) -> Any:
     response = oip.ModelInferResponse.FromString(content)
+    place = [output.name for output in response.outputs].index("probabilities")
     if response.raw_output_contents:
-        return np.frombuffer(response.raw_output_contents[0], np.float32)
-    return response.outputs[0].contents.fp32_contents
+        return np.frombuffer(response.raw_output_contents[place], np.float32)
+    return response.outputs[place].contents.fp32_contents
 
 
 def _tfs_request(image: Array) -> bytes:

@@ -8,11 +8,13 @@ import pytest
 from deploy import rollout
 from deploy.commands import DeployError
 from deploy.release import RolledBack
+from gateway import rollout_commands
+from gateway.rollout_commands import TAKEN_BACK, TIMED_OUT
 
 
 def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Promoted is done; taken back is told from what has no verdict and from what never began."""
-    statuses = iter([0, 3, 4, 1])
+    statuses = iter([rollout_commands.DONE, TAKEN_BACK, TIMED_OUT, rollout_commands.FAILED])
     commands = []
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
@@ -21,7 +23,10 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(rollout.subprocess, "run", run)
     rollout.promote("gateway:443", "digits", 8, 7)
-    assert commands[0][-7:] == ["start", "8", "--stable", "7", "--wait", "--timeout", "18000"]
+    assert commands[0][1:4] == ["-m", "gateway", "rollout"]
+    options = rollout_commands._parser().parse_args(commands[0][4:])
+    assert (options.address, options.tls, options.model) == ("gateway:443", True, "digits")
+    assert (options.candidate, options.stable, options.wait) == (8, 7, True)
     with pytest.raises(RolledBack, match="digits version 8; version 7 answers"):
         rollout.promote("gateway:443", "digits", 8, 7)
     for said in ("has no verdict yet and goes on", "was not put on trial"):

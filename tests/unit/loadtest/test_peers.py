@@ -28,9 +28,10 @@ def test_open_inference(raw: bool) -> None:
     request = oip.ModelInferRequest.FromString(protocols.OIP.message(IMAGE))
     assert np.frombuffer(request.raw_input_contents[0], np.float32).tolist() == IMAGE.ravel().tolist()
     response = oip.ModelInferResponse()
+    response.outputs.add(name="label", datatype="BYTES", shape=(1,)).contents.bytes_contents.append(b"seven")
     output = response.outputs.add(name="probabilities", datatype="FP32", shape=(1, 10))
     if raw:
-        response.raw_output_contents.append(PROBABILITIES.tobytes())
+        response.raw_output_contents.extend((b"\5\0\0\0seven", PROBABILITIES.tobytes()))
     else:
         output.contents.fp32_contents.extend(PROBABILITIES)
     assert list(protocols.OIP.read(response.SerializeToString())) == PROBABILITIES.tolist()
@@ -68,6 +69,7 @@ def test_page(tmp_path: Path) -> None:
         file,
         [row("us", 0.5, ours=True), row("fast", 0.7), row("slow", 0.1), page.Row("none", "", "x", False, "no wheel")],
         3,
+        0.0,
     )
     text = file.read_text()
     assert text.index("| fast 1.0 |") < text.index("| **us** |") < text.index("| slow 1.0 |")
@@ -78,7 +80,7 @@ def test_page(tmp_path: Path) -> None:
 
 def test_page_without_losses(tmp_path: Path) -> None:
     """If nobody is ahead the page says so."""
-    page.write(tmp_path / "page.md", [row("us", 0.5, ours=True), row("slow", 0.1)], 1)
+    page.write(tmp_path / "page.md", [row("us", 0.5, ours=True), row("slow", 0.1)], 1, 0.0)
     assert "No peer is ahead of the best of ours." in (tmp_path / "page.md").read_text()
 
 

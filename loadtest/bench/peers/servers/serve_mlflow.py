@@ -19,19 +19,20 @@ class Digits(mlflow.pyfunc.PythonModel):
         """Once."""
         import tensorflow as tf  # noqa: PLC0415  # in the process that serves
 
+        self.constant = tf.constant
         self.saved = tf.saved_model.load(context.artifacts["model"])
         self.model = self.saved.signatures["serving_default"]
 
     def predict(self, context, model_input, params=None):
         """A request."""
-        return self.model(image=model_input)["probabilities"].numpy()
+        return self.model(image=self.constant(model_input))["probabilities"].numpy()
 
 
 if __name__ == "__main__":
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     path = Path(tempfile.mkdtemp()) / "model"
     signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.float32), (-1, 28, 28), "image")]),
+        Schema([TensorSpec(np.dtype(np.float32), (-1, 28, 28))]),
         Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
     )
     mlflow.pyfunc.save_model(

@@ -1,5 +1,6 @@
 """gateway.capture"""
 
+import dataclasses
 import io
 import itertools
 import time
@@ -90,6 +91,12 @@ def test_a_sample_is_taken(tmp_path: Path) -> None:
     turns = itertools.cycle(np.linspace(0, 1, 10, endpoint=False).tolist())
     captured = Captured(str(tmp_path), sample=lambda: next(turns), sampling_rate=0.3)
     assert len(captured.see(*[observation()] * 100)) == 30
+
+
+def test_no_request_is_captured_twice(tmp_path: Path) -> None:
+    """A shadow's answer is not the caller's."""
+    shadow = dataclasses.replace(observation(), variant=Variant.SHADOW)
+    assert len(Captured(str(tmp_path)).see(shadow, observation(), shadow)) == 1
 
 
 def test_a_rate_is_kept(tmp_path: Path) -> None:

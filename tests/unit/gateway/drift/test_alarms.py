@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gateway.drift.alarms import Alarms
-from gateway.drift.comparison import compare
+from gateway.drift.comparison import Comparison, compare
 from gateway.drift.sketch import Kind, Sketch
 from serving.contract import Reference
 from serving.reference import by_quantiles, counted
@@ -50,6 +50,11 @@ def alarms_of(world: World, alpha: float = 0.01, look_rows: int = 250, min_psi: 
     return Alarms(world.sketch, look_rows=look_rows, alpha=alpha, min_psi=min_psi)
 
 
+def comparisons(world: World, counts: np.ndarray) -> list[Comparison]:
+    """A sketch beside the reference."""
+    return compare(world.sketch.features, world.sketch.parts(counts))
+
+
 def test_clean_traffic_raises_no_alarm() -> None:
     """Of 100 versions that are looked at 20 times and more, 1 % have an alarm at the level 1 %, at most."""
     false = 0
@@ -72,7 +77,7 @@ def test_one_look_keeps_its_level() -> None:
     for seed in range(80):
         world = World(seed)
         for _ in range(4):
-            false += min(found.p_value for found in compare(world.sketch, world.counts(250))) < 0.05
+            false += min(found.p_value for found in comparisons(world, world.counts(250))) < 0.05
             looks += 1
     # Looks at one reference are not independent: three standard deviations and a half, of as many references.
     assert 0.002 * looks < false <= 0.05 * looks + 3.5 * (0.05 * 0.95 * looks) ** 0.5
@@ -135,10 +140,10 @@ def test_a_small_difference_is_no_alarm() -> None:
 def test_nothing_is_no_distribution() -> None:
     """Without predictions distances are not numbers, and no test says anything."""
     world = World(8)
-    for found in compare(world.sketch, np.zeros(world.sketch.size, np.int64)):
+    for found in comparisons(world, np.zeros(world.sketch.size, np.int64)):
         assert np.isnan([found.psi, found.jensen_shannon]).all()
         assert (found.rows, found.p_value) == (0, 1)
-    assert [found.kolmogorov_smirnov is None for found in compare(world.sketch, world.counts(9))] == [
+    assert [found.kolmogorov_smirnov is None for found in comparisons(world, world.counts(9))] == [
         *[False] * FEATURES,
         True,
         False,

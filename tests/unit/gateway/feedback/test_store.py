@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, func, select
 
 from gateway.feedback import tables
-from gateway.feedback.database import DatabaseUnavailableError, connect, writing
+from gateway.feedback.database import HEAD, MIGRATIONS, DatabaseUnavailableError, connect, writing
 from gateway.feedback.labels import Label, Outcome, bucket
 from gateway.feedback.store import Store, Task
 from tests.unit.gateway.feedback.conftest import NOW, classified
@@ -137,6 +138,7 @@ def test_migrations(store: Store, url: str) -> None:
         assert compare_metadata(context, tables.metadata) == []
         assert connection.execute(select(func.count()).select_from(tables.label)).scalar() == 0
     engine.dispose()
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
 
 
 def test_full_disk(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gateway.feedback.database import connect
 from gateway.feedback.labels import Label, Sums, bucket, confidence_bin, plus
 from gateway.feedback.store import Store, Task
 from gateway.observations import Variant
-from gateway.quality import report
+from gateway.quality import outcomes, report
 from gateway.quality.classification import ClassificationQuality
 from gateway.quality.regression import RegressionQuality
 from gateway.quality.report import Quality, Window
@@ -219,3 +219,21 @@ def test_estimated_accuracy(store: Store) -> None:
     assert found.accuracy.low is not None
     assert found.accuracy.high is not None
     assert found.accuracy.low < true < found.accuracy.high < found.accuracy.low + 0.25
+
+
+def test_outcomes(store: Store) -> None:
+    """Wrong answers are counted by version and variant from the very moment; values by how far they may be off."""
+    now = time.time()
+    for age, truth, variant in ((100, 0, 0), (40, 0, 0), (39, 1, 0), (38, 2, 1)):
+        store.book([label(age=age, predicted_class=0, label_class=truth, variant=variant)])
+    store.book([label("price", predicted_value=10.0, label_value=value) for value in (10.5, 11.5, 8.0, 1e70)])
+
+    def counted(model: str, variant: Variant, tolerance: float) -> tuple[int, int]:
+        count = partial(outcomes.count, model=model, version=1, variant=variant, since=now - 60.5, tolerance=tolerance)
+        return store.read(count)
+
+    assert counted("digits", Variant.STABLE, 0) == (1, 2)
+    assert counted("digits", Variant.CANDIDATE, 0) == (1, 1)
+    assert counted("digits", Variant.SHADOW, 0) == (0, 0)
+    assert counted("price", Variant.STABLE, 1.0) == (3, 4)
+    assert counted("price", Variant.STABLE, float("inf")) == (0, 4)

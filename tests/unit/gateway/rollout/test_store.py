@@ -1,25 +1,29 @@
 """gateway.rollout.store and the files below it"""
 
+import logging
 import os
 import threading
 import uuid
 from pathlib import Path
 
+import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 
 from gateway.errors import Conflict
-from gateway.rollout.files import LocalFiles, ObjectFiles, open_files
+from gateway.rollout.files import LocalFiles, ObjectFiles, PlaceError, open_files
 from gateway.rollout.plan import Change, Mode, Plan, Rules, State, started
-from gateway.rollout.store import Action, Event, PlanStore
+from gateway.rollout.store import Action, Event, PlanStore, Reading
 
 ME = Change(by="me", reason="why not")
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow:DeprecationWarning")
 
 
 @pytest.fixture(params=["local", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> PlanStore:
     """A store of each kind."""
-    url = str(tmp_path / "plans") if request.param == "local" else f"memory://plans-{uuid.uuid4()}"
-    return PlanStore(open_files(url))
+    return PlanStore(open_files(str(tmp_path / "plans") if request.param == "local" else f"memory://{uuid.uuid4()}"))
 
 
 def first() -> Event:
@@ -63,6 +67,32 @@ def test_of_two_writers_one_is_told_that_he_is_late(store: PlanStore) -> None:
     with pytest.raises(Conflict, match="changed meanwhile"):
         store.write(Event(action=Action.ABORT, before=one.after, after=aborted))
     assert store.read("digits").plan == two.after
+
+
+def test_in_a_bucket_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 itself refuses the second writer; without a bucket the failure is one of input and output."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+        store = PlanStore(open_files("s3://bucket/models"))
+        one = first()
+        store.write(one)
+        with pytest.raises(Conflict):
+            store.write(one)
+        store.write(following(one))
+        assert store.read("digits") == Reading(following(one).after)
+        assert [event.action for event in store.events("digits", 10)] == [Action.ADVANCE, Action.START]
+        with pytest.raises(OSError, match="bucket"):
+            PlanStore(open_files("s3://nowhere/models")).write(one)
+    finally:
+        server.stop()
 
 
 def test_of_many_writers_at_once_one_wins(tmp_path: Path) -> None:
@@ -179,7 +209,7 @@ def test_a_name_is_one_step_of_a_path(tmp_path: Path, name: str) -> None:
 
 def test_a_place_where_nobody_can_claim_is_refused() -> None:
     """Plans need a store that creates a file for one writer alone."""
-    with pytest.raises(ValueError, match="expected a path, file://, gs:// or s3://"):
+    with pytest.raises(PlaceError, match="expected a path, file://, gs:// or s3://"):
         open_files("http://example.com/plans")
 
 

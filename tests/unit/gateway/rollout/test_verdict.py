@@ -143,13 +143,15 @@ class FakeLabels:
 async def test_labels_count_once() -> None:
     """What comes between two looks is new; a label that is taken back is no negative outcome."""
     labels = FakeLabels()
+    # Of a roll-out before.
+    labels.outcomes_ = {Variant.STABLE: Counts(0, 1), Variant.CANDIDATE: Counts(1, 1)}
     source = LabelSource(labels)
     of = plan()
     assert await source.take(of) == {Metric.QUALITY: Pair()}
-    labels.outcomes_ = {Variant.STABLE: Counts(1, 10), Variant.CANDIDATE: Counts(4, 5)}
+    labels.outcomes_ = {Variant.STABLE: Counts(1, 11), Variant.CANDIDATE: Counts(5, 6)}
     assert await source.take(of) == {Metric.QUALITY: pair(1, 10, 4, 5)}
     assert await source.take(of) == {Metric.QUALITY: Pair()}
-    labels.outcomes_ = {Variant.STABLE: Counts(0, 12), Variant.CANDIDATE: Counts(9, 6)}
+    labels.outcomes_ = {Variant.STABLE: Counts(0, 13), Variant.CANDIDATE: Counts(9, 7)}
     assert await source.take(of) == {Metric.QUALITY: pair(0, 2, 1, 1)}
 
 

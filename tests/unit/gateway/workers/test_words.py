@@ -46,10 +46,8 @@ async def test_silence(path: Path, word: str) -> None:
     assert await words.ask(path, "greet")
 
 
-async def test_impatience(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_impatience(path: Path) -> None:
     """Who asks waits no longer than a moment."""
-    monkeypatch.setattr(words, "TIMEOUT", 0.05)
-
     left = asyncio.Event()
 
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,5 +59,5 @@ async def test_impatience(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     silent = path.with_name("silent.sock")
     async with await asyncio.start_unix_server(never, silent):
         with pytest.raises(SilentError):
-            await words.ask(silent, "greet")
+            await words.ask(silent, "greet", 0.05)
         await left.wait()
