@@ -1,6 +1,7 @@
 """gateway.preprocessor"""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from gateway import preprocessor
 from gateway.catalog import Servable
-from gateway.errors import InvalidInput
-from gateway.instances import Image, Pixels, Tensors
+from gateway.errors import InvalidInput, PreprocessingFailed
+from gateway.instances import Image, Pixels, Record, Tensors
 from gateway.preprocessor import Preprocessor
-from tests.fakes import digits
+from serving.preprocessing import Step, build
+from tests.fakes import digits, own_steps, people
 from tests.fakes.backend import signature
 
 SIGNATURE = signature("serving_default", {"image": (np.float32, (-1, 28, 28))}, {})
@@ -93,3 +95,53 @@ async def test_while_the_model_is_busy(executor: ThreadPoolExecutor, servable: S
     assert len(await asyncio.wait_for(one, 5)) == 1
     many = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, IMAGES * 4)) for _ in range(3)]
     assert [len(made) for made in await asyncio.wait_for(asyncio.gather(*many), 5)] == [16, 16, 16]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "bad", "text"),
+    [
+        (1, "fail_on_black", Pixels(np.zeros((28, 28, 1), np.uint8)), "fail_on_black failed: RuntimeError"),
+        (len(digits.STEPS), "halve", IMAGES[0], r"made float32 \[14, 28\]; expected float32 \[28, 28\]"),
+    ],
+)
+async def test_own_steps(executor: ThreadPoolExecutor, place: int, name: str, bad: Image | Pixels, text: str) -> None:
+    """An image that a step fails on, or makes too little of, is no other's affair."""
+    steps = [*digits.STEPS[:place], Step(name=f"{own_steps.__name__}:{name}"), *digits.STEPS[place:]]
+    servable = Servable(
+        "digits", 1, {}, digits.contract(preprocessing=tuple(steps)), build(steps, [own_steps.__name__])
+    )
+    rows = Preprocessor(executor, lambda *_: False)
+    first, error, last = await rows.rows(servable, SIGNATURE, [IMAGES[1], bad, IMAGES[2]])
+    assert [row["image"].shape for row in (first, last)] == [(28, 28)] * 2
+    assert isinstance(error, PreprocessingFailed)
+    assert re.search(text, error.message)
+
+
+async def test_sources(executor: ThreadPoolExecutor, servable: Servable) -> None:
+    """Rows of images, whether small or large, know what they were made of; those of tensors do not."""
+    rows = Preprocessor(executor, lambda *_: False, sources=True)
+    tensor = Tensors({None: np.zeros((28, 28), np.float32)})
+    large = Pixels(np.ones((280, 280, 1), np.uint8))
+    encoded, none, pixels, made = await rows.rows(servable, SIGNATURE, [IMAGES[0], Image(b"none"), large, tensor])
+    assert encoded.source.pixels == 280 * 280
+    assert encoded.source.levels.max() == 255
+    assert isinstance(none, InvalidInput)
+    assert pixels.source.levels.mean() == 1
+    assert made.source is None
+    (without,) = await Preprocessor(executor, lambda *_: False).rows(servable, SIGNATURE, [IMAGES[0]])
+    assert without.source is None
+
+
+@pytest.mark.parametrize("count", [1, 200])
+async def test_rows_of_a_table(executor: ThreadPoolExecutor, count: int) -> None:
+    """All at once, few here and many in a thread; each has its own row or error. An image is none."""
+    contract = people.contract()
+    servable = Servable("people", 1, {}, contract, contract.pipeline())
+    rows = Preprocessor(executor, lambda *_: False)
+    signature_ = signature(contract.signature, {contract.input.name: (np.float32, (-1, *contract.input.shape))}, {})
+    good, bad = Record(people.ROW), Record({**people.ROW, "surprise": 1})
+    *made, wrong, image = await rows.rows(servable, signature_, [*[good] * count, bad, IMAGES[0]])
+    assert [row[contract.input.name].shape for row in made] == [contract.input.shape] * count
+    assert isinstance(wrong, InvalidInput)
+    assert isinstance(image, InvalidInput)
+    assert image.reason == "IMAGES_NOT_ACCEPTED"

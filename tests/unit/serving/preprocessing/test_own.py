@@ -93,6 +93,14 @@ def test_what_a_step_raises_is_kept_from_the_caller() -> None:
         build([DECODE, own("to_list")], [MODULE])(IMAGE)
 
 
+def test_many_images() -> None:
+    """One that a step of one's own fails on does not fail the others."""
+    black = np.zeros((280, 280, 1), np.uint8)
+    bad, good = build([DECODE, own("fail_on_black"), GRAY], [MODULE]).many([black, IMAGE])
+    assert isinstance(bad, StepFailedError)
+    assert isinstance(good, np.ndarray)
+
+
 def test_a_contract_with_steps_of_ones_own_is_tried() -> None:
     """They are refused where golden vectors are missing, or show another result."""
     steps = (DECODE, own("crop_border"), *digits.STEPS[1:])
