@@ -48,7 +48,7 @@ BAD_INSTANCES = [
     ("JPEG cut short", JPEG[: len(JPEG) // 2], "IMAGE_UNREADABLE", "cut short"),
     ("50 megapixels", png_header(10_000, 5_000), "IMAGE_TOO_LARGE", "20000000 at most"),
     ("a bomb", png_header(2**31 - 1, 2**31 - 1), "IMAGE_TOO_LARGE", "20000000 pixels at most"),
-    ("nothing", pb.Instance(), "INSTANCE_EMPTY", "expected image, pixels, tensor or tensors"),
+    ("nothing", pb.Instance(), "INSTANCE_EMPTY", "expected image, pixels, tensor, tensors or row"),
     ("wrong shape", np.zeros((14, 14), np.float32), "TENSOR_SHAPE_MISMATCH", "expected [28, 28]"),
     ("a batch", np.zeros((1, 28, 28), np.float32), "TENSOR_SHAPE_MISMATCH", "no batch dimension"),
     ("wrong dtype", np.zeros((28, 28), np.float64), "TENSOR_TYPE_MISMATCH", "expected float32"),

@@ -165,7 +165,8 @@ async def test_cancel(gateway: Gateway, server: FakeModelServer) -> None:
         stream = call(gateway, channel)
         for digit in range(5):
             await stream.write(message(digit))
-        await eventually(lambda: asyncio.sleep(0, len(server.batches) == 2))
+            # Those that come together travel together.
+            await eventually(lambda seen=digit + 1: asyncio.sleep(0, len(server.batches) == min(seen, 2)))
         stream.cancel()
         await eventually(lambda: asyncio.sleep(0, server.cancelled == 2))
         await eventually(lambda: asyncio.sleep(0, [line["code"] for line in gateway.calls()] == ["CANCELLED"]))
