@@ -80,8 +80,8 @@ def test_in_a_bucket_too(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
-        store = PlanStore(open_files("s3://bucket/models"))
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("plans")
+        store = PlanStore(open_files("s3://plans/models"))
         one = first()
         store.write(one)
         with pytest.raises(Conflict):
