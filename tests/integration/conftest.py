@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import sys
@@ -23,6 +24,8 @@ from tests.fakes.model_server import FakeModel, FakeModelServer
 
 # Scaled up where the machine is slow or shared.
 TIMEOUT = 20.0 * float(os.environ.get("TENSORGATE_TEST_TIMEOUT_SCALE", "1"))
+# For a gateway to see its models, when a test gives it some.
+READY = TIMEOUT / 10
 
 
 class Gateway:
@@ -94,11 +97,18 @@ def gateways(tmp_path: Path, transport: str = "grpc.aio") -> Iterator[StartGatew
                 "--backend.poll-interval=0.1",
                 f"--auth.keys-file={keys_file}",
                 "--drain.delay=0",
+                "--log.calls-per-second=1000000",
                 *flags,
             ]
             process = children.enter_context(child("the gateway", command, tmp_path / f"gateway-{number}.log"))
             serving = json.loads(process.wait_for('"event": "serving"', TIMEOUT))
-            return Gateway(process, serving, keys_file, key)
+            gateway = Gateway(process, serving, keys_file, key)
+            # On a busy machine its ports open before it has seen its models; some tests give it none to see.
+            deadline = time.monotonic() + READY
+            with contextlib.suppress(http.client.HTTPException):  # where the page wants TLS
+                while gateway.get("/readyz")[0] != 200 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+            return gateway
 
         yield start
 
