@@ -11,7 +11,7 @@ import grpc
 from deploy.commands import DeployError
 from deploy.images import ROOT
 from deploy.release import RolledBack
-from gateway.rollout_commands import TAKEN_BACK, TIMED_OUT
+from gateway.rollout.commands import TAKEN_BACK, TIMED_OUT
 from loadtest.connection import connect, headers
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import model_pb2

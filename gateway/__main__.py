@@ -14,9 +14,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import yaml
 
 from gateway import settings_page
+from gateway.auth.commands import run as run_keys
 from gateway.certificates import CertificateError, Certificates
 from gateway.configuration import ConfigurationError
-from gateway.key_commands import run as run_keys
 from gateway.settings import Settings
 from gateway.workers.member import Member, load
 from serving.transport.envoy.options import EnvoyOptions
@@ -59,7 +59,7 @@ def _serve(settings: Settings, arguments: list[str]) -> int:
 
 
 def _run_rollout(arguments: list[str]) -> int:
-    from gateway.rollout_commands import run  # noqa: PLC0415  # gRPC, which what becomes Envoy must not load
+    from gateway.rollout.commands import run  # noqa: PLC0415  # gRPC, which what becomes Envoy must not load
 
     return run(arguments)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 
-from gateway.guard_settings import TlsSettings
+from gateway.settings.guards import TlsSettings
 from gateway.watched_files import WatchedFiles
 from serving.transport.envoy.options import Tls
 

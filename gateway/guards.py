@@ -9,7 +9,6 @@ from gateway.auth.client_certificates import ClientCertificates
 from gateway.auth.keys import KeyRing, KeysFileError
 from gateway.auth.principal import EVERYONE
 from gateway.certificates import CertificateError, Certificates
-from gateway.guard_settings import AuthSettings, LimitSettings
 from gateway.interceptors.admission import Admission
 from gateway.interceptors.authentication import Authentication, NoAuthentication
 from gateway.interceptors.call_limits import CallLimits
@@ -17,6 +16,7 @@ from gateway.limits import Store
 from gateway.limits.memory import MemoryStore
 from gateway.metrics import Metrics
 from gateway.settings import Settings
+from gateway.settings.guards import AuthSettings, LimitSettings
 
 if TYPE_CHECKING:
     from gateway.auth.tokens import TokenVerifier

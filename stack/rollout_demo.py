@@ -21,8 +21,8 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from gateway import rollout_commands
 from gateway.auth.keys import KeysFileError
+from gateway.rollout import commands as rollout_commands
 from stack.__main__ import MODEL, MODELS, StackError, ensure_key, ensure_model, keep_receipt_key, start
 from stack.processes import ProcessError
 from tensorgate import AsyncClient, Client, TensorgateError

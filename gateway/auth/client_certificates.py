@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from gateway.auth.principal import Principal
 from gateway.errors import Unauthenticated
-from gateway.guard_settings import CertificateSettings
+from gateway.settings.guards import CertificateSettings
 
 AuthContext = Mapping[str, Iterable[bytes]]
 """What gRPC knows of the peer, e.g. `x509_common_name`."""

@@ -14,7 +14,7 @@ import jwt
 import structlog
 
 from gateway.errors import CredentialUncheckable, Unauthenticated
-from gateway.guard_settings import IssuerSettings, permitted
+from gateway.settings.guards import IssuerSettings, permitted
 
 log = structlog.get_logger("gateway.auth")
 

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gateway.auth.principal import Principal
 from gateway.errors import Unauthenticated
-from gateway.guard_settings import Scope
+from gateway.settings.guards import Scope
 from gateway.watched_files import Stamp, stamp
 from serving.validation import problems
 

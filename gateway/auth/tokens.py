@@ -11,7 +11,7 @@ import jwt
 from gateway.auth.issuer_keys import IssuerKeys
 from gateway.auth.principal import ADMIN, Principal
 from gateway.errors import Unauthenticated
-from gateway.guard_settings import SCOPE_PATTERN, IssuerSettings
+from gateway.settings.guards import SCOPE_PATTERN, IssuerSettings
 
 # Larger tokens are nobody's: gRPC's own limit for all metadata is 8 to 16 KiB.
 MAX_TOKEN_BYTES = 8192

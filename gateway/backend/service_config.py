@@ -2,7 +2,7 @@
 
 import json
 
-from gateway.backend.settings import BackendSettings, may_be_several
+from gateway.settings.backend import BackendSettings, may_be_several
 
 # A server is left out for some seconds once most of its answers are errors, never more than half of the servers.
 _EJECTION = {

@@ -15,8 +15,8 @@ from gateway.backend import BackendVersion, Signature, Tensors, TensorSpec
 from gateway.backend.breaker import Breaker
 from gateway.backend.hedging import Hedging
 from gateway.backend.service_config import service_config
-from gateway.backend.settings import BackendSettings, target
 from gateway.metrics import Metrics
+from gateway.settings.backend import BackendSettings, target
 from serving.wire import codec, tensorflow_pb2
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.tensorflow_serving_pb2_grpc import ModelServiceStub, PredictionServiceStub

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gateway.capture.files import Directory
 from gateway.capture.records import redaction, to_log
-from gateway.capture_settings import CaptureSettings
 from gateway.observations import Observation, Variant
+from gateway.settings.capture import CaptureSettings
 from serving.wire.tfrecord import frame
 
 log = structlog.get_logger("gateway.capture")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gateway.backend import Tensors
-from gateway.capture_settings import CaptureSettings
 from gateway.observations import Observation
+from gateway.settings.capture import CaptureSettings
 from serving.reference import of_inputs, of_sources
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import fill_proto

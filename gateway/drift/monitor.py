@@ -14,8 +14,8 @@ from gateway.drift.comparison import Comparison, compare
 from gateway.drift.metrics import DriftMetrics
 from gateway.drift.sketch import Feature, Sketch
 from gateway.drift.windows import SlidingCounts
-from gateway.drift_settings import DriftSettings
 from gateway.observations import Observation
+from gateway.settings.drift import DriftSettings
 from serving.contract import Contract, Reference
 
 log = structlog.get_logger("gateway.drift")

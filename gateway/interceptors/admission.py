@@ -7,9 +7,9 @@ from collections.abc import Awaitable
 
 from gateway.call import Call
 from gateway.errors import DeadlineExceeded, Overloaded
-from gateway.guard_settings import LimitSettings
 from gateway.interceptors.interceptor import Interceptor
 from gateway.metrics import Metrics
+from gateway.settings.guards import LimitSettings
 
 # The least and the most seconds that a caller is told to stay away.
 MIN_RETRY_AFTER, MAX_RETRY_AFTER = 0.1, 10.0

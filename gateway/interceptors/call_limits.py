@@ -8,10 +8,10 @@ from functools import lru_cache
 from gateway.auth.principal import Principal
 from gateway.call import Call
 from gateway.errors import InvalidInput, Overloaded
-from gateway.guard_settings import ClientLimitSettings, LimitSettings
 from gateway.interceptors.interceptor import Interceptor
 from gateway.limits import Refusal, Rule, Store, rules
 from gateway.metrics import Metrics
+from gateway.settings.guards import ClientLimitSettings, LimitSettings
 
 PRIORITY = "x-priority"
 _TEXTS = {

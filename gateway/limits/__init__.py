@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gateway.guard_settings import RateSettings
+from gateway.settings.guards import RateSettings
 
 Kind = Literal["rate", "quota", "concurrency"]
 # Seconds after which to ask again for a place among the calls at once: when one ends nobody can know.

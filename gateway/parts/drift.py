@@ -5,10 +5,10 @@ from functools import partial
 from gateway.catalog import Catalog
 from gateway.drift.metrics import DriftMetrics
 from gateway.drift.monitor import DriftMonitor
-from gateway.drift_settings import DriftSettings
 from gateway.metrics import Metrics
 from gateway.parts.part import Part, Service
 from gateway.servicers import drift
+from gateway.settings.drift import DriftSettings
 from tensorgate.v1 import drift_service_pb2
 from tensorgate.v1.drift_service_pb2_grpc import add_DriftServiceServicer_to_server
 

@@ -13,7 +13,6 @@ from gateway.feedback.metrics import FeedbackMetrics
 from gateway.feedback.predictions import Predictions
 from gateway.feedback.store import Store
 from gateway.feedback.tasks import Tasks
-from gateway.feedback_settings import FeedbackSettings
 from gateway.metrics import Metrics
 from gateway.parts.label_outcomes import LabelOutcomes
 from gateway.parts.part import Part, Service
@@ -23,6 +22,7 @@ from gateway.receipts import Receipts
 from gateway.servicers import feedback, quality
 from gateway.servicers.feedback import FeedbackServicer
 from gateway.servicers.quality import QualityServicer
+from gateway.settings.feedback import FeedbackSettings
 from tensorgate.v1 import feedback_service_pb2, quality_service_pb2
 from tensorgate.v1.feedback_service_pb2_grpc import add_FeedbackServiceServicer_to_server
 from tensorgate.v1.quality_service_pb2_grpc import add_QualityServiceServicer_to_server

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from gateway.drift.comparison import Comparison
-from gateway.drift_settings import DriftSettings
 from gateway.replay.corpus import CorpusError, read
 from gateway.report.features import beside, of_requests
 from gateway.report.page import has_drifted, page
+from gateway.settings.drift import DriftSettings
 from serving.wire.codec import TensorError
 
 CANNOT = 2

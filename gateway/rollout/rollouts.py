@@ -19,7 +19,7 @@ from gateway.rollout.plan import Change, Mode, Plan, Rules, State, pinned
 from gateway.rollout.store import Action, Event, PlanStore
 from gateway.rollout.trial import Trial
 from gateway.rollout.verdict import Decision, Evidence, Verdict
-from gateway.rollout_settings import RolloutSettings
+from gateway.settings.rollout import RolloutSettings
 
 Answer = TypeVar("Answer")
 Arguments = ParamSpec("Arguments")

@@ -10,7 +10,7 @@ from gateway.rollout.metrics import RolloutMetrics
 from gateway.rollout.prometheus import PrometheusSource
 from gateway.rollout.rollouts import Rollouts
 from gateway.rollout.store import PlanStore
-from gateway.rollout_settings import RolloutSettings
+from gateway.settings.rollout import RolloutSettings
 
 
 def rollouts_of(

@@ -14,7 +14,7 @@ from gateway.rollout.agreement import compare
 from gateway.rollout.evidence import Block, Counts, Metric, Pair
 from gateway.rollout.metrics import RolloutMetrics
 from gateway.rollout.plan import Plan
-from gateway.rollout_settings import RolloutSettings
+from gateway.settings.rollout import RolloutSettings
 from gateway.split import Variant
 
 # Seconds that a copy waits: the caller's answer is on its way by then.

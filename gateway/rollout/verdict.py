@@ -9,7 +9,7 @@ from datetime import datetime
 from gateway.rollout.evidence import Block, Counts, Metric, Pair
 from gateway.rollout.plan import Mode, Plan
 from gateway.rollout.sequential import AboveRate, WorseThanStable
-from gateway.rollout_settings import RolloutSettings
+from gateway.settings.rollout import RolloutSettings
 
 # Outcomes of each version that make a block; fewer wait for more.
 _BLOCK = 5

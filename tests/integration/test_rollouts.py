@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gateway import rollout_commands
+from gateway.rollout import commands as rollout_commands
 from serving.wire import codec
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs

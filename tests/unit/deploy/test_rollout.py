@@ -8,8 +8,8 @@ import pytest
 from deploy import rollout
 from deploy.commands import DeployError
 from deploy.release import RolledBack
-from gateway import rollout_commands
-from gateway.rollout_commands import TAKEN_BACK, TIMED_OUT
+from gateway.rollout import commands as rollout_commands
+from gateway.rollout.commands import TAKEN_BACK, TIMED_OUT
 
 
 def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ import pytest
 from gateway.auth.principal import Principal
 from gateway.call import Call
 from gateway.errors import GatewayError, InvalidInput, Overloaded
-from gateway.guard_settings import LimitSettings
 from gateway.interceptors.admission import Admission
 from gateway.interceptors.call_limits import CallLimits
 from gateway.interceptors.interceptor import Interceptor
 from gateway.limits.memory import MemoryStore
 from gateway.metrics import Metrics
+from gateway.settings.guards import LimitSettings
 
 
 def call(

@@ -11,9 +11,9 @@ from gateway.backend import BackendVersion
 from gateway.backend.breaker import Breaker
 from gateway.backend.hedging import MAX_SAVED, Hedging
 from gateway.backend.service_config import service_config
-from gateway.backend.settings import BackendSettings, target
 from gateway.backend.tf_serving import in_common
 from gateway.errors import BackendFailed, BackendUnavailable
+from gateway.settings.backend import BackendSettings, target
 
 
 def version(number: int, *, available: bool = True) -> BackendVersion:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Overloaded
-from gateway.guard_settings import ClientLimitSettings
 from gateway.limits import DAY, PLACE_RETRY_AFTER, Rule, Store, memory, redis, rules
 from gateway.limits.memory import MemoryStore
 from gateway.limits.redis import RedisStore
 from gateway.metrics import Metrics
+from gateway.settings.guards import ClientLimitSettings
 from tests.fakes.redis_server import RedisServer
 
 # Generous: what is tested is that an answer comes, and a busy machine is slow.

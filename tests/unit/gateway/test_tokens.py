@@ -19,7 +19,7 @@ from gateway.auth import issuer_keys
 from gateway.auth.issuer_keys import IssuerKeys
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import CredentialUncheckable, Unauthenticated
-from gateway.guard_settings import IssuerSettings
+from gateway.settings.guards import IssuerSettings
 from tests.fakes.issuer import AUDIENCE, Issuer
 
 

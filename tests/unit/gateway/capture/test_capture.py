@@ -17,9 +17,9 @@ from gateway.capture import recorder as recorders
 from gateway.capture.files import Directory
 from gateway.capture.recorder import CaptureMetrics, Recorder
 from gateway.capture.records import CaptureError
-from gateway.capture_settings import CaptureSettings
 from gateway.catalog import Servable
 from gateway.observations import Observation, Variant
+from gateway.settings.capture import CaptureSettings
 from serving.contract import Reference
 from serving.reference import source
 from serving.wire import tensorflow_serving_pb2 as tfs

@@ -14,9 +14,9 @@ from gateway.catalog import Catalog, Servable, State, Version
 from gateway.drift.metrics import DriftMetrics
 from gateway.drift.monitor import FLUSHES, DriftMonitor
 from gateway.drift.sketch import Kind, Sketch
-from gateway.drift_settings import DriftSettings
 from gateway.metrics import Metrics
 from gateway.observations import Observation, Variant
+from gateway.settings.drift import DriftSettings
 from serving.contract import Postprocessing, Reference
 from serving.reference import by_quantiles, source
 from tests.fakes import digits

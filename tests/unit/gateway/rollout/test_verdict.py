@@ -17,7 +17,7 @@ from gateway.rollout.metrics import RolloutMetrics
 from gateway.rollout.plan import Change, Mode, Plan, Rules, State, started
 from gateway.rollout.trial import Trial
 from gateway.rollout.verdict import Decision, Evidence, Verdict
-from gateway.rollout_settings import RolloutSettings
+from gateway.settings.rollout import RolloutSettings
 from gateway.split import Variant
 from serving.wire import codec
 from serving.wire import tensorflow_serving_pb2 as tfs

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway.guard_settings import Section
+from gateway.settings.guards import Section
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 

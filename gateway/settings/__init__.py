@@ -18,13 +18,13 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from gateway.backend.settings import ADDRESS, BackendSettings
-from gateway.capture_settings import CaptureSettings
-from gateway.drift_settings import DriftSettings
-from gateway.feedback_settings import FeedbackSettings
-from gateway.guard_settings import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
-from gateway.rest_settings import RestSettings
-from gateway.rollout_settings import RolloutSettings
+from gateway.settings.backend import ADDRESS, BackendSettings
+from gateway.settings.capture import CaptureSettings
+from gateway.settings.drift import DriftSettings
+from gateway.settings.feedback import FeedbackSettings
+from gateway.settings.guards import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
+from gateway.settings.rest import RestSettings
+from gateway.settings.rollout import RolloutSettings
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"

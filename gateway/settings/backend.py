@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from gateway.guard_settings import Section
+from gateway.settings.guards import Section
 
 ADDRESS = r"(\[[0-9a-fA-F:]+\]|[^:\s,]+):\d{1,5}"
 

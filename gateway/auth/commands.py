@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gateway.auth.keys import KeysFile, KeysFileError, create
-from gateway.guard_settings import AuthSettings
+from gateway.settings.guards import AuthSettings
 
 
 def run(arguments: list[str]) -> int:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 
-from gateway.guard_settings import Section
+from gateway.settings.guards import Section
 
 _SQLITE, _POSTGRESQL = "sqlite:///", ("postgresql://", "postgres://")
 
