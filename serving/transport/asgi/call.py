@@ -142,9 +142,11 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         if self._timer is not None:
             self._timer.cancel()
         if self._requests is not None:
-            # They know each other: apart, they go at once and not when cycles are looked for.
+            # They know each other, and the task's context may know this call: apart, they go at once and not when
+            # cycles are looked for.
             self._requests.close()
             self._requests = None
+        self._task = None
         for callback in self._callbacks:
             callback(self)
 
