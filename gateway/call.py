@@ -3,7 +3,6 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.auth.principal import ANONYMOUS, Principal
@@ -12,47 +11,56 @@ from gateway.split import Variant
 STICKY_KEY = "x-tensorgate-sticky-key"
 
 
-@dataclass(slots=True)
 class Call:
     """What is known of a call so far; interceptors and servicers fill it in as the call goes on."""
 
-    method: str
-    """The full name, e.g. /tensorgate.v1.InferenceService/Predict."""
-    metadata: Mapping[str, str]
-    peer: str
-    deadline: float | None
-    """When the caller gives up, on the clock of time.monotonic; None if never."""
-    auth_context: Callable[[], Mapping[str, Iterable[bytes]]] = dict
-    """What the transport knows of the peer, its certificate above all, by gRPC's names; asked for only if needed."""
-    started: float = field(default_factory=time.perf_counter)
-    request_id: str = ""
+    # How every call begins; here, as most calls end with most of it unchanged.
+    request_id = ""
     span: Any = None
     """OpenTelemetry's span of the call, where there are traces."""
-    trace_id: str = ""
+    trace_id = ""
     exemplar: dict[str, str] | None = None
     """What histograms keep of the call, if its trace is kept."""
-    streaming: bool = False
-    messages: int = 0
+    streaming = False
+    messages = 0
     """Messages that a streaming caller has sent so far."""
-    request_bytes: int = 0
+    request_bytes = 0
     principal: Principal = ANONYMOUS
-    model: str = ""
+    model = ""
     """As far as the gateway serves it: what a caller merely claims never becomes a metric's label."""
-    version: int = 0
-    variant: str = ""
+    version = 0
+    variant = ""
     """What the version was to a roll-out, where it was not stable."""
-    instances: int = 0
-    bulk: bool = False
+    instances = 0
+    bulk = False
     """Whether the call waits until nothing else does when the gateway is full."""
     on_model: Callable[["Call", str], Awaitable[None] | None] | None = None
     """Who counts what models are asked."""
-    failed_instances: int = 0
-    code: str = "OK"
+    failed_instances = 0
+    code = "OK"
     """The name of the status code that the call ended with."""
-    reason: str = ""
-    message: str = ""
+    reason = ""
+    message = ""
     failure: Exception | None = None
     """What the call failed with."""
+
+    def __init__(
+        self,
+        method: str,
+        metadata: Mapping[str, str],
+        peer: str,
+        deadline: float | None,
+        auth_context: Callable[[], Mapping[str, Iterable[bytes]]] = dict,
+    ) -> None:
+        self.method = method
+        """The full name, e.g. /tensorgate.v1.InferenceService/Predict."""
+        self.metadata = metadata
+        self.peer = peer
+        self.deadline = deadline
+        """When the caller gives up, on the clock of time.monotonic; None if never."""
+        self.auth_context = auth_context
+        """What the transport knows of the peer, its certificate above all, by gRPC's names; asked if needed."""
+        self.started = time.perf_counter()
 
     async def enter(self, model: str) -> None:
         """Says which of the gateway's models a message is for; Overloaded if the model has had its share."""

@@ -242,6 +242,8 @@ class Predictor:
 
 def _by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:
     """The places of rows of one shape, which travel together; where sizes are open there may be several."""
+    if len(rows) == 1:
+        return [] if isinstance(rows[0], GatewayError) else [[0]]
     shapes: dict[object, list[int]] = {}
     for place, row in enumerate(rows):
         if not isinstance(row, GatewayError):

@@ -5,7 +5,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, cast
 
 from gateway.backend import Signature
 from gateway.catalog import Servable
@@ -60,7 +60,9 @@ class Preprocessor:
         """Each instance's row, or what is wrong with it."""
         checked = [_checked(instance, servable, signature) for instance in instances]
         raw = {place: one for place, one in enumerate(checked) if not isinstance(one, (Row, GatewayError))}
-        made = await self._made(servable, signature, raw) if raw else {}
+        if not raw:
+            return cast("Rows", checked)
+        made = await self._made(servable, signature, raw)
         return [one if isinstance(one, (Row, GatewayError)) else made[place] for place, one in enumerate(checked)]
 
     async def _made(

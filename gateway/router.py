@@ -82,13 +82,13 @@ def route(catalog: Catalog, name: str, version: int) -> Servable:
     return known.servable
 
 
-async def ask(
+def ask(
     catalog: Catalog,
     name: str,
     version: int,
     question: Callable[[Route], Awaitable[Answer]],
     sticky_key: str = "",
-) -> tuple[Route, Answer]:
+) -> Awaitable[tuple[Route, Answer]]:
     """The answer of the version that `route` picks; if the backend has dropped it meanwhile, of its successor.
 
     While a roll-out is under way, its plan says who answers a question for the default version; where that is the
@@ -98,10 +98,10 @@ async def ask(
     split = model.split
     candidate = model.candidate if version == 0 else None
     if split is None or candidate is None:
-        return await ask_apart(catalog, name, version, question)
+        return ask_apart(catalog, name, version, question)
     if split.shadow or not split.picks_candidate(sticky_key):
-        return await _ask_stable(catalog, model, split, candidate, question)
-    return await _ask_candidate(catalog, model, split, candidate, question)
+        return _ask_stable(catalog, model, split, candidate, question)
+    return _ask_candidate(catalog, model, split, candidate, question)
 
 
 async def ask_apart(

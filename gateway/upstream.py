@@ -1,7 +1,7 @@
 """Calls to the model server: one for the rows of many requests, or one for each request."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from gateway.batcher import Batcher
 from gateway.catalog import Servable
 from gateway.errors import DeadlineExceeded
 from gateway.metrics import Metrics
-from gateway.response_cache import ResponseCache
+from gateway.response_cache import Key, ResponseCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +58,31 @@ class Upstream:
         batcher = self._batchers.get(servable, {}).get(signature.name)
         return batcher is not None and batcher.busy
 
-    async def batched(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Tensors:
+    def batched(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Awaitable[Tensors]:
         """The outputs for rows that may travel with other requests' rows."""
         key = self._cache.key(servable, signature, rows) if self._cache else None
         if self._cache is None or key is None:
-            return await self._submit(servable, signature, rows, deadline)
-        known = self._cache.get(key)
+            return self._submit(servable, signature, rows, deadline)
+        return self._cached(self._cache, key, servable, lambda: self._submit(servable, signature, rows, deadline))
+
+    async def _cached(
+        self, cache: ResponseCache, key: Key, servable: Servable, ask: Callable[[], Awaitable[Tensors]]
+    ) -> Tensors:
+        known = cache.get(key)
         self._metrics.cache_lookups.labels(servable.model, "miss" if known is None else "hit").inc()
         if known is None:
-            known = await self._submit(servable, signature, rows, deadline)
-            self._cache.put(key, known)
+            known = await ask()
+            cache.put(key, known)
         return known
 
-    async def _submit(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Tensors:
+    def _submit(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Awaitable[Tensors]:
         queues = self._batchers.get(servable)
         if queues is None:
             queues = self._batchers[servable] = {}
         batcher = queues.get(signature.name)
         if batcher is None:
             batcher = queues[signature.name] = self._new_batcher(servable.model, servable.version, signature.name)
-        return await batcher.submit(rows, deadline, self._watcher.mark() if self._watcher else None)
+        return batcher.submit(rows, deadline, self._watcher.mark() if self._watcher else None)
 
     async def alone(self, servable: Servable, signature: Signature, inputs: Tensors, deadline: float) -> Tensors:
         """The outputs for inputs that travel by themselves."""

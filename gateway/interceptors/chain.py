@@ -34,10 +34,16 @@ class Chain(grpc.aio.ServerInterceptor):
     def __init__(
         self, interceptors: Sequence[Interceptor], *, max_request_bytes: int, exempt: Sequence[str] = ()
     ) -> None:
-        self._starts = [interceptor.on_start for interceptor in interceptors]
-        # Innermost first.
-        self._ends = [interceptor.on_end for interceptor in reversed(interceptors)]
-        self._on_message = [interceptor.on_message for interceptor in interceptors]
+        # Only what does something; each start with the ends that its failure has to run.
+        self._starts = [
+            (interceptor.on_start, _ends(interceptors[: place + 1]))
+            for place, interceptor in enumerate(interceptors)
+            if _overrides(interceptor, "on_start")
+        ]
+        self._ends = _ends(interceptors)
+        self._on_message = [
+            interceptor.on_message for interceptor in interceptors if _overrides(interceptor, "on_message")
+        ]
         self._max_request_bytes = max_request_bytes
         self._exempt = tuple(f"/{service}/" for service in exempt)
         self._handlers: dict[str, Any] = {}
@@ -140,15 +146,16 @@ class Chain(grpc.aio.ServerInterceptor):
     ) -> Any:
         """What `answer` makes of the request, with the interceptors around it; a failure becomes the call's status."""
         current_call.set(call)
-        reached = 0
+        ends: Sequence[Callable[[Call], None]] = ()
         failure: Exception | None = None
         response: Any = None
         try:
-            for start in self._starts:
-                reached += 1
+            for start, its_ends in self._starts:
+                ends = its_ends
                 waiting = start(call)
                 if waiting is not None:
                     await waiting
+            ends = self._ends
             response = await answer(request, context)
         except asyncio.CancelledError:
             # The caller has gone, or its time is over: nobody is left to answer.
@@ -164,7 +171,7 @@ class Chain(grpc.aio.ServerInterceptor):
             known = status.known(error, call.request_id)
             call.code, call.reason, call.message = status.code(known).name, known.reason, status.bounded(known.message)
         finally:
-            for end in self._ends[len(self._ends) - reached :]:
+            for end in ends:
                 end(call)
         request_id = (HEADER, call.request_id)
         if failure is None:
@@ -184,6 +191,15 @@ class Chain(grpc.aio.ServerInterceptor):
             return parse(raw)
         except DecodeError:
             raise InvalidInput("the request is not a message of this method", reason="REQUEST_UNREADABLE") from None
+
+
+def _overrides(interceptor: Interceptor, hook: str) -> bool:
+    return getattr(type(interceptor), hook) is not getattr(Interceptor, hook)
+
+
+def _ends(interceptors: Sequence[Interceptor]) -> list[Callable[[Call], None]]:
+    """What runs when a call ends that got as far as the last of `interceptors`, innermost first."""
+    return [interceptor.on_end for interceptor in reversed(interceptors) if _overrides(interceptor, "on_end")]
 
 
 class _Messages:

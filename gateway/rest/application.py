@@ -115,7 +115,9 @@ class RestApplication:
         return response
 
     async def _called(self, route: Route, body: bytes, context: HttpContext, receive: Receive) -> Response | None:
-        handler = await self._registry.handler(CallDetails(route.method, context.invocation_metadata()))
+        handler = self._registry.known(route.method) or await self._registry.handler(
+            CallDetails(route.method, context.invocation_metadata())
+        )
         try:
             async with asyncio.timeout(context.time_remaining()):
                 answer = await _unless_gone(handler.unary_unary(body, context), receive)

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Any
 
@@ -67,9 +67,9 @@ class Inference(InferenceServiceServicer):
         self._default_timeout = default_timeout
         self._max_stream_in_flight = max_stream_in_flight
 
-    async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+    def Predict(self, request: pb.PredictRequest, context: Any) -> Awaitable[pb.PredictResponse]:
         """Answers one or many instances."""
-        return await self._predict(request)
+        return self._predict(request)
 
     async def StreamPredict(
         self, requests: AsyncIterator[pb.StreamPredictRequest], context: Any

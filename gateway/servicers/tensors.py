@@ -72,7 +72,7 @@ def _filled_field(tensor: pb.Tensor) -> str:
         allowed = ["string_values"]
     else:
         allowed = ["data", "float_values" if tensor.dtype in _FLOATS else "int_values"]
-    filled = [name for name in _FIELDS if len(getattr(tensor, name))]
+    filled = [name for name in _FIELDS if getattr(tensor, name)]
     if len(filled) > 1:
         raise _malformed(f"elements stand in {' and '.join(filled)}; expected one of them")
     if filled and filled[0] not in allowed:

@@ -89,7 +89,9 @@ class GrpcApplication:
         path: str = scope["path"]
         handler = None
         if not scope.get("query_string"):
-            handler = await self._registry.handler(CallDetails(path, call.invocation_metadata()))
+            handler = self._registry.known(path) or await self._registry.handler(
+                CallDetails(path, call.invocation_metadata())
+            )
         if handler is None:
             raise CallError(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         call.deserializer, call.serializer = handler.request_deserializer, handler.response_serializer

@@ -107,12 +107,11 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
             self._code, self._details = code, details
             await self.end()
 
-    async def answer(self, response: Any) -> None:
+    def answer(self, response: Any) -> Awaitable[None]:
         """Ends the call well with its one response, or as the servicer set by `set_code`."""
         if self._aborted is not None or self._ended or self._code not in (None, grpc.StatusCode.OK):
-            await self.end()
-            return
-        await self._end(self._framed(response))
+            return self.end()
+        return self._end(self._framed(response))
 
     async def end(self) -> None:
         """Ends the call with the status that is set, OK if none is; unless it has ended."""
@@ -130,7 +129,7 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
                 await self._send({"type": "http.response.body"})
                 return
             if self._initial is None:
-                await self._start(())
+                await self._send(self._start(()))
             await self._send({"type": "http.response.body", "body": body})
             await self._send({"type": "http.response.trailers", "headers": self._status(code)})
         except OSError:
@@ -304,17 +303,17 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
             return [_STATUS[code], *self._trailing_headers]
         return [_STATUS[code], (b"grpc-message", quoted(self._details)), *self._trailing_headers]
 
-    async def _start(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    def _start(self, metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, Any]:
         self._initial = to_headers(metadata)
         headers = [_CONTENT_TYPE, _ACCEPT_ENCODING, *self._initial]
         if self._encoding != b"identity":
             headers.append((b"grpc-encoding", self._encoding))
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+        return {"type": "http.response.start", "status": 200, "headers": headers, "trailers": True}
 
     async def _send_streaming(self, body: bytes, metadata: Iterable[tuple[str, str | bytes]] = ()) -> None:
         try:
             if self._initial is None:
-                await self._start(metadata)
+                await self._send(self._start(metadata))
             event = {"type": "http.response.body", "body": body, "more_body": True}
             # A host's future must not be cancelled.
             await asyncio.shield(self._send(event))

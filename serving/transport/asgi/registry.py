@@ -35,16 +35,18 @@ class Registry(grpc.aio.Server):
         """Takes the handlers of a service by the methods' names; they come before generic ones."""
         self._handlers |= {f"/{service_name}/{method}": handler for method, handler in method_handlers.items()}
 
+    def known(self, method: str) -> Any:
+        """The method's handler if all interceptors go by the method and it has been asked for before, else None."""
+        return self._found.get(method)
+
     async def handler(self, details: CallDetails) -> Any:
         """The call's handler with all interceptors around it, or None if there is none.
 
         Interceptors with a true `by_method` are asked once for each method.
         """
-        handler = self._found.get(details.method)
-        if handler is None:
-            handler = await self._find(details)
-            if self._by_method and handler is not None:
-                self._found[details.method] = handler
+        handler = await self._find(details)
+        if self._by_method and handler is not None:
+            self._found[details.method] = handler
         return handler
 
     async def _registered(self, details: Any) -> Any:

@@ -6,11 +6,12 @@ from structlog.testing import capture_logs
 from gateway.call import Call
 from gateway.interceptors import access_log
 from gateway.interceptors.access_log import AccessLog
+from tests.fakes import calls
 
 
 def ended(code: str = "OK") -> Call:
     """A call that ended with `code`."""
-    return Call("/s/M", {}, "", None, code=code)
+    return calls.call(code=code)
 
 
 def test_as_many_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from gateway.interceptors.interceptor import Interceptor
 from gateway.limits.memory import MemoryStore
 from gateway.metrics import Metrics
 from gateway.settings.guards import LimitSettings
+from tests.fakes import calls
 
 
 def call(
@@ -22,11 +23,9 @@ def call(
 ) -> Call:
     """A call that has just come."""
     until = None if deadline is None else time.monotonic() + deadline
-    return Call(
-        "/s/M",
-        {key.replace("_", "-"): value for key, value in metadata.items()},
-        "",
-        until,
+    return calls.call(
+        metadata={key.replace("_", "-"): value for key, value in metadata.items()},
+        deadline=until,
         request_bytes=size,
         bulk=bulk,
         principal=Principal(client),
@@ -156,7 +155,7 @@ async def test_streams() -> None:
     """Streams have places of their own."""
     door = Door(max_concurrent_streams=1, max_waiting_calls=0)
     first = door.come("call", call())
-    opened, refused = (Call("/s/S", {}, "", None, streaming=True) for _ in range(2))
+    opened, refused = (calls.call("/s/S", streaming=True) for _ in range(2))
     stream = door.come("stream", opened)
     await settle()
     assert await door.come("refused", refused) == "Overloaded"

@@ -5,13 +5,14 @@ import pytest
 from gateway.call import Call
 from gateway.interceptors.call_metrics import CallMetrics
 from gateway.metrics import Metrics
+from tests.fakes import calls
 
 LABELS = {"method": "/s/M", "model": "digits", "version": "2", "code": "OK"}
 
 
 def call(exemplar: dict[str, str] | None = None) -> Call:
     """A call that ends well."""
-    return Call("/s/M", {}, "", None, model="digits", version=2, exemplar=exemplar)
+    return calls.call(model="digits", version=2, exemplar=exemplar)
 
 
 def test_calls_with_and_without_traces() -> None:
