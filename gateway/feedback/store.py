@@ -3,16 +3,16 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.feedback import tables
 from gateway.feedback.database import migrate, reading, writing
-from gateway.feedback.labels import Label, Outcome, Slot, Sums, brier, confidence_bin, log_loss, plus
+from gateway.feedback.labels import Label, Outcome, Slot, Sums, brier, bucket, confidence_bin, log_loss, plus
 
 T = TypeVar("T")
 
@@ -97,6 +97,26 @@ class Store:
         ]
         with writing(self._engine) as connection:
             connection.execute(statement, rows)
+
+    def prune(self, before: float, limit: int) -> int:
+        """Deletes `limit` labels at most, with their changes, of predictions made before a time; returns how many.
+
+        Whole buckets alone, and not what another replica deletes; the tallies stay.
+        """
+        self.prepare()
+        label, change = tables.label, tables.label_change
+        end = bucket(before)
+        with writing(self._engine) as connection:
+            old: list[bytes] = []
+            for group in _tallied(connection, end):
+                query = select(label.c.receipt).where(*_equal(label, group), label.c.bucket < end)
+                query = query.limit(limit - len(old)).with_for_update(skip_locked=True)
+                old += connection.execute(query).scalars()
+                if len(old) == limit:
+                    break
+            for table in (change, label):
+                connection.execute(delete(table).where(table.c.receipt.in_(old)))
+        return len(old)
 
     def tasks(self) -> dict[tuple[str, int], Task]:
         """What was kept of every version."""
@@ -202,7 +222,7 @@ def _tally(booked: Sequence[Label], changes: Sequence[tuple[Label, Label]]) -> t
 def _tally_again(connection: Connection, slot: Slot) -> None:
     """Adds up the values of a slot from their labels."""
     tally, label = tables.regression, tables.label
-    connection.execute(delete(tally).where(*_in_slot(tally, slot)))
+    connection.execute(delete(tally).where(*_equal(tally, slot._asdict())))
     error = label.c.predicted_value - label.c.label_value
     sums = (
         func.count(),
@@ -213,9 +233,16 @@ def _tally_again(connection: Connection, slot: Slot) -> None:
         func.sum(label.c.observed_at - label.c.predicted_at),
     )
     keys = [label.c[name] for name in Slot._fields]
-    added = select(*keys, *sums).where(*_in_slot(label, slot)).group_by(*keys)
+    added = select(*keys, *sums).where(*_equal(label, slot._asdict())).group_by(*keys)
     connection.execute(insert(tally).from_select([column.name for column in tally.columns], added))
 
 
-def _in_slot(table: Table, slot: Slot) -> tuple[Any, ...]:
-    return tuple(table.c[name] == value for name, value in slot._asdict().items())
+def _tallied(connection: Connection, end: int) -> Iterable[Mapping[str, Any]]:
+    """Each model, version and variant with labels before `end`: tallies are few, where labels are many."""
+    tallies = (tables.classification, tables.regression)
+    groups = [select(*(table.c[name] for name in Slot._fields[:3])).where(table.c.bucket < end) for table in tallies]
+    return connection.execute(union(*groups)).mappings().all()
+
+
+def _equal(table: Table, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(table.c[name] == value for name, value in values.items())
