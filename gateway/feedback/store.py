@@ -241,7 +241,7 @@ def _tallied(connection: Connection, end: int) -> Iterable[Mapping[str, Any]]:
     """Each model, version and variant with labels before `end`: tallies are few, where labels are many."""
     tallies = (tables.classification, tables.regression)
     groups = [select(*(table.c[name] for name in Slot._fields[:3])).where(table.c.bucket < end) for table in tallies]
-    return connection.execute(union(*groups)).mappings().all()
+    return [row._asdict() for row in connection.execute(union(*groups))]
 
 
 def _equal(table: Table, values: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import re
 import signal
 import sqlite3
 import time
@@ -226,6 +228,18 @@ async def test_quality(server: FakeModelServer, start_gateway: StartGateway, tmp
     assert count(gateway, f'tensorgate_quality_class_recall{{class="3",{group}}}') == 1
     assert count(gateway, f"tensorgate_quality_estimated_accuracy{{{group}}}") > 0.7
     assert count(gateway, f"tensorgate_quality_label_coverage{{{group}}}") == 0.625
+    # And to people.
+    async with gateway.client() as client:
+        (found,) = await client.quality("digits", version=2, window="24h")
+    assert (found.labels, found.figures["accuracy"].value, found.coverage.value) == (5, 0.8, 0.625)
+    ended = command(gateway, "quality", "digits", "--window=24h", COLUMNS="240")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    row = ended.stdout.decode().splitlines()[4]
+    assert re.search(r"2 .* stable .* 24h .* 8 .* 5 \(62\.5%\) .* 80\.0% \([\d.]+% to [\d.]+%\) ", row), row
+    answer = json.loads(command(gateway, "quality", "--json", "--window=24h").stdout)
+    assert answer["model"] == "digits"
+    assert answer["qualities"][0]["classification"]["accuracy"]["value"] == 0.8
+    assert command(gateway, "quality", "cats").returncode == 1
 
 
 @on_both_transports

@@ -438,7 +438,10 @@ async def test_a_model_may_be_kept_at_its_version_from_the_start(
 
 
 async def test_operators_start_wait_and_look_back(
-    gateway: Gateway, server: FakeModelServer, capsys: pytest.CaptureFixture[str]
+    gateway: Gateway,
+    server: FakeModelServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The command starts a roll-out, says what happens and ends with a status that a pipeline can go by."""
     base = ["--address", gateway.address, "--key", gateway.key]
@@ -449,7 +452,18 @@ async def test_operators_start_wait_and_look_back(
         out, err = capsys.readouterr()
         return status, out + err
 
+    monkeypatch.setenv("TENSORGATE_HEADERS", "x-request-id=of-an-operator")
     assert (await command("status", "--wait"))[0] == rollout_commands.FAILED
+    assert (await command("--header", "no header", "status")) == (
+        rollout_commands.FAILED,
+        "rollout: 'no header' is no header: expected NAME=VALUE\n",
+    )
+
+    async def logged() -> bool:
+        return any(line["request_id"] == "of-an-operator" for line in gateway.calls())
+
+    await eventually(logged)
+    monkeypatch.delenv("TENSORGATE_HEADERS")
     server.errors[2] = (grpc.StatusCode.INTERNAL, "no")
     waiting = asyncio.create_task(command("start", "2", *fast, "--wait", "--reason", "first try"))
     await eventually(lambda: running(Operator(gateway)))
