@@ -120,8 +120,7 @@ class Store:
 
     def tasks(self) -> dict[tuple[str, int], Task]:
         """What was kept of every version."""
-        rows = self.read(lambda connection: connection.execute(select(tables.task)).all())
-        return {(row.model, row.version): Task(row.kind, tuple(json.loads(row.labels))) for row in rows}
+        return self.read(tasks)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns of all that is there at one moment."""
@@ -156,6 +155,12 @@ class Store:
         )
         rows = [dict(zip(names, (*key, *values), strict=True)) for key, values in sorted(sums.items())]
         connection.execute(statement, rows)
+
+
+def tasks(connection: Connection) -> dict[tuple[str, int], Task]:
+    """What the labels of every version are, by model and version."""
+    rows = connection.execute(select(tables.task)).all()
+    return {(row.model, row.version): Task(row.kind, tuple(json.loads(row.labels))) for row in rows}
 
 
 def _locked(connection: Connection, receipts: Sequence[bytes]) -> dict[bytes, Label]:
