@@ -133,7 +133,7 @@ def screenshot(shown: Page | Locator, name: str) -> None:
     directory = os.environ.get("TENSORGATE_SCREENSHOTS")
     if directory:
         with Image.open(io.BytesIO(shown.screenshot())) as image:
-            image.convert("RGB").quantize(64).save(Path(directory) / f"{name}.png", optimize=True)
+            image.convert("RGB").quantize(256).save(Path(directory) / f"{name}.png", optimize=True)
 
 
 def draw(page: Page, digit: int) -> None:
@@ -326,7 +326,7 @@ def test_accessible(page: Page, scheme: str) -> None:
     assert found.violations_count == 0, found.generate_report()
     # Axe does not see what is wider than the page.
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    page.set_viewport_size({"width": 1100, "height": 1160})
+    page.set_viewport_size({"width": 1100, "height": 790})
     screenshot(page, f"console-{scheme}")
     if scheme == "light":
         for panel in ("quality", "drift", "rollout"):
