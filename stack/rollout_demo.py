@@ -80,9 +80,9 @@ class Traffic:
 
 def main() -> int:
     """Runs the demonstration; 0 if it went as it should, 1 if not."""
-    started = time.monotonic()
     try:
         ensure_model()
+        started = time.monotonic()
         key = ensure_key()
         keep_receipt_key()
         newest = _copy_newest()

@@ -180,6 +180,17 @@ async def test_drift_is_said_and_forgotten_when_over() -> None:
     assert ("drift over", "image_brightness") in events
 
 
+async def test_blocks_do_not_grow_with_the_traffic() -> None:
+    """However many predictions come at once, each look is at as many as it should be."""
+    found = servable()
+    watch = Watch(found, look_rows=100, max_rows=1000)
+    await watch.see(*(observation(found, 40, seed=seed) for seed in range(20)))
+    report = await watch.monitor.report(found)
+    # Six of 120 at the first level, one of 480 at the second.
+    assert (report.rows, report.looks, report.missing) == (800, 7, 20)
+    assert report.windows[0].rows == 800
+
+
 async def test_too_many_rows_are_left_out_and_counted() -> None:
     """Between two flushes no more is kept than the settings allow, and the batch that exceeds it."""
     watch = Watch(servable(), max_rows=10)
