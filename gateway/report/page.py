@@ -11,7 +11,8 @@ body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse }
 caption { text-align: left; font-weight: 600; padding: 1rem 0 .4rem }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; vertical-align: top }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+caption, .number { white-space: nowrap }
+.number { text-align: right; font-variant-numeric: tabular-nums }
 td.hit { font-weight: 600 }
 .drifted { font-weight: 600; color: var(--second) }
 .first { fill: var(--first) } .second { fill: var(--second) }

@@ -87,7 +87,7 @@ def written(name: str, figure: Figure | None) -> str:
     """A figure with its interval, as people read it."""
     if figure is None:
         return "–"
-    form = "{:.1%}" if name in _SHARES else "{:.4g}"
+    form = "{:.1%}" if name in _SHARES else "{:.3g}"
     interval = "" if figure.low is None else f" ({form.format(figure.low)} to {form.format(figure.high)})"
     return form.format(figure.value) + interval
 
@@ -172,7 +172,8 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, 
         f"<tr>{''.join(cell(text, row, column) for column, text in enumerate(texts))}</tr>"
         for row, texts in enumerate(rows)
     )
-    titles = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
+    first, *others = map(escape, head)
+    titles = f'<th scope="col">{first}</th>' + "".join(f'<th scope="col" class="number">{text}</th>' for text in others)
     return f"""<div class="scroll"><table><caption>{escape(caption)}</caption>
 <thead><tr>{titles}</tr></thead><tbody>
 {body}
