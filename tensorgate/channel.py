@@ -9,7 +9,7 @@ import grpc
 
 DEFAULT_ADDRESS = "localhost:50051"
 DEFAULT_TIMEOUT = 10.0
-_HEADER = re.compile(r"[a-z0-9_.-]+")
+_HEADER = re.compile(r"(?!.*-bin$)[a-z0-9_.-]+")
 OPTIONS = (
     # Predictions on large tensors are large; the gateway has the limits.
     ("grpc.max_receive_message_length", -1),
@@ -38,6 +38,8 @@ def metadata(key: str | None, headers: Mapping[str, str] | None = None) -> tuple
     for name, value in (headers or {}).items():
         # gRPC says no more than that some of it is illegal.
         if not _HEADER.fullmatch(name.lower()) or not (value.isascii() and value.isprintable()):
-            raise ValueError(f"the header {name!r} cannot be sent: expected a name of [a-z0-9_.-] and printable ASCII")
+            raise ValueError(
+                f"the header {name!r} cannot be sent: expected a name of [a-z0-9_.-], without -bin, and printable ASCII"
+            )
         found.append((name.lower(), value))
     return tuple(found)

@@ -3,18 +3,20 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, union, update
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.feedback import tables
 from gateway.feedback.database import migrate, reading, writing
 from gateway.feedback.labels import Label, Outcome, Slot, Sums, brier, bucket, confidence_bin, log_loss, plus
+from gateway.observations import Variant
 
 T = TypeVar("T")
+_VARIANTS = [int(variant) for variant in Variant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,10 @@ class Store:
         end = bucket(before)
         with writing(self._engine) as connection:
             old: list[bytes] = []
-            for group in _tallied(connection, end):
-                query = select(label.c.receipt).where(*_equal(label, group), label.c.bucket < end)
+            # One by one, as they are indexed.
+            for model, version in connection.execute(select(tables.task.c.model, tables.task.c.version)).all():
+                slots = (label.c.model == model, label.c.version == version, label.c.variant.in_(_VARIANTS))
+                query = select(label.c.receipt).where(*slots, label.c.bucket < end)
                 query = query.limit(limit - len(old)).with_for_update(skip_locked=True)
                 old += connection.execute(query).scalars()
                 if len(old) == limit:
@@ -227,7 +231,7 @@ def _tally(booked: Sequence[Label], changes: Sequence[tuple[Label, Label]]) -> t
 def _tally_again(connection: Connection, slot: Slot) -> None:
     """Adds up the values of a slot from their labels."""
     tally, label = tables.regression, tables.label
-    connection.execute(delete(tally).where(*_equal(tally, slot._asdict())))
+    connection.execute(delete(tally).where(*_in_slot(tally, slot)))
     error = label.c.predicted_value - label.c.label_value
     sums = (
         func.count(),
@@ -238,16 +242,9 @@ def _tally_again(connection: Connection, slot: Slot) -> None:
         func.sum(label.c.observed_at - label.c.predicted_at),
     )
     keys = [label.c[name] for name in Slot._fields]
-    added = select(*keys, *sums).where(*_equal(label, slot._asdict())).group_by(*keys)
+    added = select(*keys, *sums).where(*_in_slot(label, slot)).group_by(*keys)
     connection.execute(insert(tally).from_select([column.name for column in tally.columns], added))
 
 
-def _tallied(connection: Connection, end: int) -> Iterable[Mapping[str, Any]]:
-    """Each model, version and variant with labels before `end`: tallies are few, where labels are many."""
-    tallies = (tables.classification, tables.regression)
-    groups = [select(*(table.c[name] for name in Slot._fields[:3])).where(table.c.bucket < end) for table in tallies]
-    return [row._asdict() for row in connection.execute(union(*groups))]
-
-
-def _equal(table: Table, values: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(table.c[name] == value for name, value in values.items())
+def _in_slot(table: Table, slot: Slot) -> tuple[Any, ...]:
+    return tuple(table.c[name] == value for name, value in slot._asdict().items())

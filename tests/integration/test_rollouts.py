@@ -496,7 +496,7 @@ async def test_operators_start_wait_and_look_back(
     assert (await command("status", "--wait"))[0] == rollout_commands.FAILED
     assert (await command("--header", "no header", "status")) == (
         rollout_commands.FAILED,
-        "rollout: 'no header' is no header: expected NAME=VALUE\n",
+        "rollout: a header has no `=`: expected NAME=VALUE\n",
     )
 
     async def logged() -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from gateway.feedback import retention, tables
 from gateway.feedback.ledger import Ledger
 from gateway.feedback.metrics import FeedbackMetrics
-from gateway.feedback.store import Store
+from gateway.feedback.store import Store, Task
 from tests.unit.gateway.feedback.conftest import NOW, classified
 
 DAY = 86400
@@ -24,6 +24,7 @@ async def test_labels_go_by_age(open_store: Callable[[], Store], monkeypatch: py
     monkeypatch.setattr(retention, "INTERVAL", 0.01)
     monkeypatch.setattr(retention, "BATCH", 10)
     store = open_store()
+    store.describe({("digits", 1): Task("classification", ("a", "b"))})
     young = [replace(classified(3), predicted_at=NOW - age * DAY, observed_at=NOW) for age in (1, 6.9)]
     store.book([replace(classified(3), predicted_at=NOW - 7.1 * DAY) for _ in range(35)] + young)
     prune, fails = store.prune, iter([True, False, True])

@@ -137,6 +137,7 @@ def test_old_labels_are_deleted(store: Store) -> None:
     value = replace(old[0], receipt=b"v" * 16, predicted_class=None, label_class=None)
     value = replace(value, version=7, predicted_value=1.0, label_value=1.5)
     young = classified(3)
+    store.describe({("digits", version): Task("classification", ("a", "b")) for version in (0, 1, 2, 7)})
     store.book([*old, value, young])
     store.book([replace(old[0], label_class=4), replace(young, label_class=4)])
     before = [rows(store, table) for table in (tables.classification, tables.regression)]
@@ -150,6 +151,7 @@ def test_old_labels_are_deleted(store: Store) -> None:
 def test_replicas_delete_side_by_side(open_store: Callable[[], Store]) -> None:
     """Each label once, whoever is at it, while new ones are booked."""
     stores = [open_store() for _ in range(3)]
+    stores[0].describe({("digits", 1): Task("classification", ("a", "b"))})
     stores[0].book([replace(classified(3), predicted_at=NOW - 9000) for _ in range(300)])
     deleted: list[int] = []
 
