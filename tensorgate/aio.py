@@ -8,7 +8,8 @@ from typing import Self
 import grpc
 import grpc.aio
 
-from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target, metadata
+from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target
+from tensorgate.channel import metadata as metadata_of
 from tensorgate.errors import from_rpc
 from tensorgate.monitoring import Drift, Quality, drift, qualities, quality_request
 from tensorgate.requests import Instance, Truth, feedback_stream, predict_request, stream_request, to_feedback
@@ -25,7 +26,7 @@ from tensorgate.v1.quality_service_pb2_grpc import QualityServiceStub
 class AsyncClient:
     """One connection to a gateway; for one event loop. Every method may raise TensorgateError.
 
-    `timeout` is in seconds and bounds each call that sets none of its own. `headers` go with every call: what stands
+    `timeout` is in seconds and bounds each call that sets none of its own. `metadata` go with every call: what stands
     in front of the gateway may want a token of its own.
     """
 
@@ -36,7 +37,7 @@ class AsyncClient:
         key: str | None = None,
         tls: bool | str | Path = False,
         timeout: float = DEFAULT_TIMEOUT,
-        headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         credentials = Target(address, tls).credentials()
         self._channel = (
@@ -48,7 +49,7 @@ class AsyncClient:
         self._feedback = FeedbackServiceStub(self._channel)
         self._quality = QualityServiceStub(self._channel)
         self._drift = DriftServiceStub(self._channel)
-        self._metadata = metadata(key, headers)
+        self._metadata = metadata_of(key, metadata)
         self._timeout = timeout
 
     async def predict(

@@ -9,7 +9,7 @@ import grpc
 
 DEFAULT_ADDRESS = "localhost:50051"
 DEFAULT_TIMEOUT = 10.0
-_HEADER = re.compile(r"(?!.*-bin$)[a-z0-9_.-]+")
+_NAME = re.compile(r"(?!.*-bin$)[a-z0-9_.-]+")
 OPTIONS = (
     # Predictions on large tensors are large; the gateway has the limits.
     ("grpc.max_receive_message_length", -1),
@@ -32,14 +32,14 @@ class Target:
         return grpc.ssl_channel_credentials(root_certificates=roots)
 
 
-def metadata(key: str | None, headers: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
-    """What identifies the caller, and further `headers` of each call; ValueError for one that gRPC cannot send."""
+def metadata(key: str | None, more: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
+    """What identifies the caller, and `more` of each call; ValueError for what gRPC cannot send."""
     found = [("authorization", f"Bearer {key}")] if key else []
-    for name, value in (headers or {}).items():
+    for name, value in (more or {}).items():
         # gRPC says no more than that some of it is illegal.
-        if not _HEADER.fullmatch(name.lower()) or not (value.isascii() and value.isprintable()):
+        if not _NAME.fullmatch(name.lower()) or not (value.isascii() and value.isprintable()):
             raise ValueError(
-                f"the header {name!r} cannot be sent: expected a name of [a-z0-9_.-], without -bin, and printable ASCII"
+                f"the metadata {name!r} cannot be sent: expected [a-z0-9_.-], no -bin, and printable ASCII"
             )
         found.append((name.lower(), value))
     return tuple(found)

@@ -19,7 +19,7 @@ from tensorgate.client import Client
 from tensorgate.errors import TensorgateError
 from tensorgate.requests import Instance
 from tensorgate.results import Model, Prediction
-from tensorgate.target_arguments import add_arguments, headers_of
+from tensorgate.target_arguments import add_arguments, metadata_of
 
 STDIN = "-"
 # Of a model's many figures, those that fit in a cell; --json has them all.
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             key=options.key,
             tls=options.ca_file or options.tls,
             timeout=options.timeout,
-            headers=headers_of(options),
+            metadata=metadata_of(options),
         ) as client:
             status: int = options.command(client, options)
             return status

@@ -7,7 +7,8 @@ from typing import Self
 
 import grpc
 
-from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target, metadata
+from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target
+from tensorgate.channel import metadata as metadata_of
 from tensorgate.errors import from_rpc
 from tensorgate.monitoring import Drift, Quality, drift, qualities, quality_request
 from tensorgate.requests import Instance, Truth, feedback_stream, predict_request, stream_request, to_feedback
@@ -24,7 +25,7 @@ from tensorgate.v1.quality_service_pb2_grpc import QualityServiceStub
 class Client:
     """One connection to a gateway; safe to share between threads. Every method may raise TensorgateError.
 
-    `timeout` is in seconds and bounds each call that sets none of its own. `headers` go with every call: what stands
+    `timeout` is in seconds and bounds each call that sets none of its own. `metadata` go with every call: what stands
     in front of the gateway may want a token of its own.
     """
 
@@ -35,7 +36,7 @@ class Client:
         key: str | None = None,
         tls: bool | str | Path = False,
         timeout: float = DEFAULT_TIMEOUT,
-        headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         credentials = Target(address, tls).credentials()
         self._channel = (
@@ -47,7 +48,7 @@ class Client:
         self._feedback = FeedbackServiceStub(self._channel)
         self._quality = QualityServiceStub(self._channel)
         self._drift = DriftServiceStub(self._channel)
-        self._metadata = metadata(key, headers)
+        self._metadata = metadata_of(key, metadata)
         self._timeout = timeout
 
     def predict(

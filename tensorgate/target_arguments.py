@@ -2,12 +2,13 @@
 
 import argparse
 import os
+from collections.abc import Iterable
 
 from tensorgate.channel import DEFAULT_ADDRESS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a command that say how a gateway is reached; `address`, `key`, `tls`, `ca_file`, `header`."""
+    """The arguments of a command that say how a gateway is reached; `address`, `key`, `tls`, `ca_file`, `metadata`."""
     environment = os.environ.get
     parser.add_argument(
         "--address",
@@ -20,21 +21,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls", action="store_true", help="encrypt, trusting the public authorities")
     parser.add_argument("--ca-file", metavar="FILE", help="encrypt, trusting the certificates in FILE")
     parser.add_argument(
-        "--header",
+        "--metadata",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="metadata of each call, such as a platform's own token; may be repeated (TENSORGATE_HEADERS: a line each)",
+        help="more metadata of each call, such as a platform's own token; may be repeated (TENSORGATE_METADATA: a line "
+        "each, where others do not see it)",
     )
 
 
-def headers_of(options: argparse.Namespace) -> dict[str, str]:
-    """The headers of the environment and the command line, which wins; ValueError for one without `=`."""
-    headers = {}
-    for text in [*filter(None, os.environ.get("TENSORGATE_HEADERS", "").splitlines()), *options.header]:
-        name, separator, value = text.partition("=")
+def metadata_of(options: argparse.Namespace) -> dict[str, str]:
+    """The metadata of the environment and of the command line, which wins; ValueError for a line without `=`."""
+    return named([*os.environ.get("TENSORGATE_METADATA", "").splitlines(), *options.metadata])
+
+
+def named(lines: Iterable[str]) -> dict[str, str]:
+    """Values by name, of lines NAME=VALUE; ValueError for one without `=`."""
+    found = {}
+    for line in filter(None, lines):
+        name, separator, value = line.partition("=")
         if not separator:
             # It may be a token, which is nobody's to read.
-            raise ValueError("a header has no `=`: expected NAME=VALUE")
-        headers[name.strip().lower()] = value.strip()
-    return headers
+            raise ValueError("metadata without `=`: expected NAME=VALUE")
+        found[name.strip().lower()] = value.strip()
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from tensorgate.channel import Target, metadata
-from tensorgate.target_arguments import add_arguments, headers_of
+from tensorgate.target_arguments import add_arguments, metadata_of
 from tensorgate.v1 import rollout_service_pb2 as pb
 from tensorgate.v1.rollout_service_pb2_grpc import RolloutServiceStub
 
@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _channel(Target(options.address, options.ca_file or options.tls)) as channel:
-            status: int = options.command(_Gateway(channel, metadata(options.key, headers_of(options))), options)
+            status: int = options.command(_Gateway(channel, metadata(options.key, metadata_of(options))), options)
             return status
     except grpc.RpcError as error:
         print(f"rollout: {error.code().name}: {error.details()}", file=sys.stderr)

@@ -492,18 +492,18 @@ async def test_operators_start_wait_and_look_back(
         out, err = capsys.readouterr()
         return status, out + err
 
-    monkeypatch.setenv("TENSORGATE_HEADERS", "x-request-id=of-an-operator")
+    monkeypatch.setenv("TENSORGATE_METADATA", "x-request-id=of-an-operator")
     assert (await command("status", "--wait"))[0] == rollout_commands.FAILED
-    assert (await command("--header", "no header", "status")) == (
+    assert (await command("--metadata", "a-token", "status")) == (
         rollout_commands.FAILED,
-        "rollout: a header has no `=`: expected NAME=VALUE\n",
+        "rollout: metadata without `=`: expected NAME=VALUE\n",
     )
 
     async def logged() -> bool:
         return any(line["request_id"] == "of-an-operator" for line in gateway.calls())
 
     await eventually(logged)
-    monkeypatch.delenv("TENSORGATE_HEADERS")
+    monkeypatch.delenv("TENSORGATE_METADATA")
     server.errors[2] = (grpc.StatusCode.INTERNAL, "no")
     waiting = asyncio.create_task(command("start", "2", *fast, "--wait", "--reason", "first try"))
     await eventually(lambda: running(Operator(gateway)))

@@ -6,7 +6,7 @@ import pytest
 
 from tensorgate.channel import metadata
 from tensorgate.monitoring import Figure, drift, qualities, quality_request
-from tensorgate.target_arguments import add_arguments, headers_of
+from tensorgate.target_arguments import add_arguments, metadata_of
 from tensorgate.v1 import drift_service_pb2 as drift_pb
 from tensorgate.v1 import quality_service_pb2 as pb
 
@@ -50,22 +50,22 @@ def test_drift() -> None:
     assert drift(drift_pb.GetDriftResponse(state=drift_pb.DRIFT_STATE_NO_REFERENCE)).state == "no_reference"
 
 
-def test_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     """They go with the key; the command line's win over the environment's, and values may hold anything printable."""
-    monkeypatch.setenv("TENSORGATE_HEADERS", "x-one=1\nX-Two=a=b\n")
+    monkeypatch.setenv("TENSORGATE_METADATA", "x-one=1\nX-Two=a=b\n")
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    options = parser.parse_args(["--header", "x-one=Bearer x.y"])
-    headers = headers_of(options)
-    assert headers == {"x-one": "Bearer x.y", "x-two": "a=b"}
-    assert metadata("k", headers) == (("authorization", "Bearer k"), ("x-one", "Bearer x.y"), ("x-two", "a=b"))
+    options = parser.parse_args(["--metadata", "x-one=Bearer x.y"])
+    found = metadata_of(options)
+    assert found == {"x-one": "Bearer x.y", "x-two": "a=b"}
+    assert metadata("k", found) == (("authorization", "Bearer k"), ("x-one", "Bearer x.y"), ("x-two", "a=b"))
     assert metadata(None) == ()
-    with pytest.raises(ValueError, match="a header has no `=`: expected NAME=VALUE"):
-        headers_of(parser.parse_args(["--header", "token"]))
+    with pytest.raises(ValueError, match="metadata without `=`: expected NAME=VALUE"):
+        metadata_of(parser.parse_args(["--metadata", "token"]))
 
 
 @pytest.mark.parametrize(("name", "value"), [("x y", "1"), ("", "1"), ("x", "1\n"), ("x", "é"), ("x-bin", "1")])
-def test_headers_that_cannot_be_sent(name: str, value: str) -> None:
+def test_metadata_that_cannot_be_sent(name: str, value: str) -> None:
     """What gRPC would refuse without a word is named."""
     with pytest.raises(ValueError, match="cannot be sent: expected"):
         metadata("k", {name: value})
