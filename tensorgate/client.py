@@ -25,7 +25,7 @@ from tensorgate.v1.quality_service_pb2_grpc import QualityServiceStub
 class Client:
     """One connection to a gateway; safe to share between threads. Every method may raise TensorgateError.
 
-    `timeout` is in seconds and bounds each call that sets none of its own. `metadata` go with every call: what stands
+    `timeout` is in seconds and bounds each call that sets none of its own. `metadata` goes with every call: what stands
     in front of the gateway may want a token of its own.
     """
 
