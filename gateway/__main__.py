@@ -1,5 +1,6 @@
 """`python -m gateway`: serves; `… keys` makes, lists, rotates, revokes API keys; `… rollout` is an operator's hand;
-`… replay` sends captured requests again, `… report` compares them; `… check-config` looks at settings.
+`… replay` sends captured requests again, `… report` says how good and how far off they were; `… check-config` looks at
+settings.
 """
 
 import asyncio

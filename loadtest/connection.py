@@ -1,12 +1,12 @@
 """How a load reaches its target."""
 
 from argparse import Namespace
-from collections.abc import Iterable
 from pathlib import Path
 
 import grpc
 
 from tensorgate.channel import OPTIONS, Target, metadata
+from tensorgate.target_arguments import named
 
 
 def connect(address: str, options: Namespace) -> grpc.Channel:
@@ -20,5 +20,4 @@ def connect(address: str, options: Namespace) -> grpc.Channel:
 
 def headers(options: Namespace) -> tuple[tuple[str, str], ...]:
     """What every call carries: the key, and what a platform in front of the gateway may want besides."""
-    pairs: Iterable[list[str]] = (entry.split("=", 1) for entry in options.metadata.splitlines() if entry)
-    return (*metadata(options.key), *((name, value) for name, value in pairs))
+    return metadata(options.key, named(options.metadata.splitlines()))

@@ -105,8 +105,10 @@ class Reference(_Part):
     inputs: Mapping[str, Histogram] = Field(default_factory=dict)
     """By feature of the input."""
     predictions: Mapping[str, int] = Field(default_factory=dict)
-    """How often each label was predicted."""
+    """How often each label was predicted; classification only."""
     confidence: Histogram | None = None
+    values: Histogram | None = None
+    """Of the predicted values; regression only."""
 
 
 class Contract(_Part):

@@ -1,14 +1,16 @@
 """`python -m stack run|demo`: trains if there is no model, serves it, asks it about real digits; `run` goes on.
-`demo-drift` sends digits that have changed, too.
+`demo-drift` sends digits that have changed, too, and shows the alert where Prometheus is installed.
 """
 
 import argparse
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from gateway.auth.keys import KeyRing, KeysFile, KeysFileError, create
 from gateway.errors import Unauthenticated
+from stack.monitor import prometheus
 from stack.processes import Child, ProcessError, child
 from tensorgate import Client, TensorgateError
 
@@ -215,8 +218,15 @@ def classify(address: str, key: str) -> int:
 def _show_drift(processes: Processes, key: str) -> None:
     from stack import demo_drift  # noqa: PLC0415  # the trainer's data take seconds to import
 
-    if not demo_drift.run(processes.address, processes.http, key, MODEL):
-        raise StackError("drift was not noticed as it must be")
+    print(f"\nhttp://{processes.http}/console/ shows it as it happens, with the key {key}", flush=True)
+    with ExitStack() as children:
+        alerts = ""
+        if shutil.which("prometheus"):
+            alerts = f"127.0.0.1:{free_port()}"
+            directory = Path(children.enter_context(tempfile.TemporaryDirectory()))
+            children.enter_context(prometheus(directory, processes.http, alerts, interval="1s"))
+        if not demo_drift.run(processes.address, processes.http, key, MODEL, alerts):
+            raise StackError("drift was not noticed as it must be")
 
 
 def _print_how_to_use(processes: Processes, key: str, transport: str) -> None:

@@ -1,6 +1,7 @@
 """Drift, shown: held-out digits as they are, then inverted, as they are again, then noisy."""
 
 import io
+import json
 import re
 import time
 import urllib.request
@@ -56,8 +57,11 @@ PHASES = (
 )
 
 
-def run(address: str, http: str, key: str, model: str) -> bool:
-    """Sends each phase to the gateway and prints what it says; whether all was as it must be."""
+def run(address: str, http: str, key: str, model: str, alerts: str = "") -> bool:
+    """Sends each phase to the gateway and prints what it says; whether all was as it must be.
+
+    `alerts` is the address of a Prometheus that watches the gateway, if there is one.
+    """
     good = True
     with Client(address, key=key) as client, grpc.insecure_channel(address) as channel:
         described = InferenceServiceStub(channel).GetModel(GetModelRequest(model=model), metadata=metadata(key)).model
@@ -72,6 +76,8 @@ def run(address: str, http: str, key: str, model: str) -> bool:
                 time.sleep(PAUSE)
             found = _reached(channel, key, model, phase)
             good &= _show(phase, found, http)
+            if alerts:
+                good &= _show_alert(phase, alerts)
     return good
 
 
@@ -124,6 +130,20 @@ def _show(phase: Phase, found: pb.GetDriftResponse, http: str) -> bool:
         wanted = pb.DriftState.Name(phase.state) + (f" by {phase.feature}" if phase.feature else "")
         print(f"  this is {pb.DriftState.Name(found.state)}; expected {wanted}")
     return good
+
+
+def _show_alert(phase: Phase, address: str) -> bool:
+    """Whether Prometheus comes to raise the alert for the phase's feature, or to raise none."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        with urllib.request.urlopen(f"http://{address}/api/v1/alerts", timeout=TIMEOUT) as answer:
+            found = json.load(answer)["data"]["alerts"]
+        features = sorted(each["labels"]["feature"] for each in found if each["labels"]["alertname"] == "Drift")
+        good = phase.feature in features if phase.feature else not features
+        if good or time.monotonic() > deadline:
+            print(f"  alert Drift: {', '.join(features) or 'none'}")
+            return good
+        time.sleep(0.5)
 
 
 def _gauges(http: str, found: pb.GetDriftResponse) -> Sequence[tuple[str, float, float]]:

@@ -30,7 +30,9 @@ from tensorgate.v1 import model_pb2
 
 STORE = Path("var/rollout-demo")
 # Noise on the weights of the version that is there: next to none, and a lot.
-GOOD, WORSE = "0.02", "1.5"
+GOOD, WORSE = "0.02", "2.5"
+# Nobody wants to wait until it is certain that the good one is not a point worse.
+TOLERATED = "--rollout.max-quality-drop=0.03"
 CALLERS, PAUSE = 8, 0.03
 PICTURES = 400
 PUBLISHING, ROLLOUT = 150.0, 120
@@ -80,16 +82,16 @@ class Traffic:
 
 def main() -> int:
     """Runs the demonstration; 0 if it went as it should, 1 if not."""
-    started = time.monotonic()
     try:
         ensure_model()
+        started = time.monotonic()
         key = ensure_key()
         keep_receipt_key()
         newest = _copy_newest()
         with ExitStack() as children:
             ports = argparse.Namespace(server=0, gateway=0, http=0, transport="grpc.aio")
             labels = f"--feedback.database-url=sqlite:///{STORE / 'feedback.db'}"
-            flags = ("--rollout.pin", "--rollout.poll-interval=0.5", labels)
+            flags = ("--rollout.pin", "--rollout.poll-interval=0.5", TOLERATED, labels)
             publisher = children.enter_context(_publisher())
             processes = start(ports, children, *flags, models=STORE)
             with Traffic(processes.address, key, _pictures(newest)) as traffic:

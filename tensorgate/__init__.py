@@ -11,6 +11,19 @@
 from tensorgate.aio import AsyncClient
 from tensorgate.client import Client
 from tensorgate.errors import TensorgateError
+from tensorgate.monitoring import Drift, Figure, Quality
 from tensorgate.results import FeedbackSummary, Model, Prediction, Score, Tensor
 
-__all__ = ["AsyncClient", "Client", "FeedbackSummary", "Model", "Prediction", "Score", "Tensor", "TensorgateError"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Drift",
+    "FeedbackSummary",
+    "Figure",
+    "Model",
+    "Prediction",
+    "Quality",
+    "Score",
+    "Tensor",
+    "TensorgateError",
+]

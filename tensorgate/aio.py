@@ -1,6 +1,6 @@
 """The asynchronous client."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -8,20 +8,26 @@ from typing import Self
 import grpc
 import grpc.aio
 
-from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target, metadata
+from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target
+from tensorgate.channel import metadata as metadata_of
 from tensorgate.errors import from_rpc
+from tensorgate.monitoring import Drift, Quality, drift, qualities, quality_request
 from tensorgate.requests import Instance, Truth, feedback_stream, predict_request, stream_request, to_feedback
 from tensorgate.results import FeedbackSummary, Model, Prediction, outcome, prediction, streamed, summary
 from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
+from tensorgate.v1.drift_service_pb2 import GetDriftRequest
+from tensorgate.v1.drift_service_pb2_grpc import DriftServiceStub
 from tensorgate.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
+from tensorgate.v1.quality_service_pb2_grpc import QualityServiceStub
 
 
 class AsyncClient:
     """One connection to a gateway; for one event loop. Every method may raise TensorgateError.
 
-    `timeout` is in seconds and bounds each call that sets none of its own.
+    `timeout` is in seconds and bounds each call that sets none of its own. `metadata` goes with every call: what stands
+    in front of the gateway may want a token of its own.
     """
 
     def __init__(
@@ -31,6 +37,7 @@ class AsyncClient:
         key: str | None = None,
         tls: bool | str | Path = False,
         timeout: float = DEFAULT_TIMEOUT,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         credentials = Target(address, tls).credentials()
         self._channel = (
@@ -40,7 +47,9 @@ class AsyncClient:
         )
         self._stub = InferenceServiceStub(self._channel)
         self._feedback = FeedbackServiceStub(self._channel)
-        self._metadata = metadata(key)
+        self._quality = QualityServiceStub(self._channel)
+        self._drift = DriftServiceStub(self._channel)
+        self._metadata = metadata_of(key, metadata)
         self._timeout = timeout
 
     async def predict(
@@ -177,6 +186,28 @@ class AsyncClient:
             token = answer.next_page_token
             if not token:
                 return models
+
+    async def quality(self, model: str = "", *, version: int = 0, window: str = "") -> list[Quality]:
+        """How good each version of a model is, by the labels that came back; sorted by version, variant and window.
+
+        `window` is 1h, 24h, 7d or all, of the time that predictions were made; empty for each of them. Version 0 means
+        all versions.
+        """
+        request = quality_request(model, version, window)
+        try:
+            answer = await self._quality.GetQuality(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        return qualities(answer)
+
+    async def drift(self, model: str = "", *, version: int = 0) -> Drift:
+        """Whether a version is asked, and answers, as on its held-out data. Version 0 means the one routed to."""
+        request = GetDriftRequest(model=model, version=version)
+        try:
+            answer = await self._drift.GetDrift(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        return drift(answer)
 
     async def close(self) -> None:
         """Closes the connection; calls in flight end with an error."""

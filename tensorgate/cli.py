@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tensorgate import rows
-from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
+from tensorgate import monitoring_commands, rows
+from tensorgate.channel import DEFAULT_TIMEOUT
 from tensorgate.client import Client
 from tensorgate.errors import TensorgateError
 from tensorgate.requests import Instance
 from tensorgate.results import Model, Prediction
+from tensorgate.target_arguments import add_arguments, metadata_of
 
 STDIN = "-"
 # Of a model's many figures, those that fit in a cell; --json has them all.
@@ -41,7 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with Client(
-            options.address, key=options.key, tls=options.ca_file or options.tls, timeout=options.timeout
+            options.address,
+            key=options.key,
+            tls=options.ca_file or options.tls,
+            timeout=options.timeout,
+            metadata=metadata_of(options),
         ) as client:
             status: int = options.command(client, options)
             return status
@@ -54,17 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    environment = os.environ.get
-    shared.add_argument(
-        "--address",
-        default=environment("TENSORGATE_ADDRESS", DEFAULT_ADDRESS),
-        help="host:port of the gateway (TENSORGATE_ADDRESS; default: %(default)s)",
-    )
-    shared.add_argument(
-        "--key", default=environment("TENSORGATE_KEY"), help="API key (better in TENSORGATE_KEY: arguments are seen)"
-    )
-    shared.add_argument("--tls", action="store_true", help="encrypt, trusting the public authorities")
-    shared.add_argument("--ca-file", metavar="FILE", help="encrypt, trusting the certificates in FILE")
+    add_arguments(shared)
     shared.add_argument(
         "--timeout", type=float, default=DEFAULT_TIMEOUT, metavar="SECONDS", help="for each call (default: %(default)s)"
     )
@@ -103,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     kind.add_argument("--value", dest="kind", action="store_const", const=float, help="TRUTH is a number")
     feedback.set_defaults(command=_feedback)
+    monitoring_commands.add(commands, shared)
     models = commands.add_parser("models", parents=[shared], help="list the models that the key may call")
     models.set_defaults(command=_models)
     return parser

@@ -1,26 +1,32 @@
 """The synchronous client."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 import grpc
 
-from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target, metadata
+from tensorgate.channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, OPTIONS, Target
+from tensorgate.channel import metadata as metadata_of
 from tensorgate.errors import from_rpc
+from tensorgate.monitoring import Drift, Quality, drift, qualities, quality_request
 from tensorgate.requests import Instance, Truth, feedback_stream, predict_request, stream_request, to_feedback
 from tensorgate.results import FeedbackSummary, Model, Prediction, outcome, prediction, streamed, summary
 from tensorgate.v1 import feedback_service_pb2 as feedback_pb
 from tensorgate.v1 import inference_service_pb2 as pb
+from tensorgate.v1.drift_service_pb2 import GetDriftRequest
+from tensorgate.v1.drift_service_pb2_grpc import DriftServiceStub
 from tensorgate.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
+from tensorgate.v1.quality_service_pb2_grpc import QualityServiceStub
 
 
 class Client:
     """One connection to a gateway; safe to share between threads. Every method may raise TensorgateError.
 
-    `timeout` is in seconds and bounds each call that sets none of its own.
+    `timeout` is in seconds and bounds each call that sets none of its own. `metadata` goes with every call: what stands
+    in front of the gateway may want a token of its own.
     """
 
     def __init__(
@@ -30,6 +36,7 @@ class Client:
         key: str | None = None,
         tls: bool | str | Path = False,
         timeout: float = DEFAULT_TIMEOUT,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         credentials = Target(address, tls).credentials()
         self._channel = (
@@ -39,7 +46,9 @@ class Client:
         )
         self._stub = InferenceServiceStub(self._channel)
         self._feedback = FeedbackServiceStub(self._channel)
-        self._metadata = metadata(key)
+        self._quality = QualityServiceStub(self._channel)
+        self._drift = DriftServiceStub(self._channel)
+        self._metadata = metadata_of(key, metadata)
         self._timeout = timeout
 
     def predict(
@@ -170,6 +179,28 @@ class Client:
             token = answer.next_page_token
             if not token:
                 return models
+
+    def quality(self, model: str = "", *, version: int = 0, window: str = "") -> list[Quality]:
+        """How good each version of a model is, by the labels that came back; sorted by version, variant and window.
+
+        `window` is 1h, 24h, 7d or all, of the time that predictions were made; empty for each of them. Version 0 means
+        all versions.
+        """
+        request = quality_request(model, version, window)
+        try:
+            answer = self._quality.GetQuality(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        return qualities(answer)
+
+    def drift(self, model: str = "", *, version: int = 0) -> Drift:
+        """Whether a version is asked, and answers, as on its held-out data. Version 0 means the one routed to."""
+        request = GetDriftRequest(model=model, version=version)
+        try:
+            answer = self._drift.GetDrift(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        return drift(answer)
 
     def close(self) -> None:
         """Closes the connection; calls in flight end with an error."""

@@ -99,10 +99,12 @@ def errors(values: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
 
 
 def reference(features: Mapping[str, NDArray[Any]], outputs: NDArray[Any], labels: Sequence[str]) -> Reference:
-    """How `features`, (n,) each, are distributed; if outputs are (n, classes), predictions and their confidence too."""
+    """How `features`, (n,) each, are distributed, and predictions: of outputs (n, classes) the classes and their
+    confidence, of outputs (n, 1) without labels the values.
+    """
     inputs = {name: by_quantiles(values) for name, values in features.items()}
     if not labels:
-        return Reference(instances=len(outputs), inputs=inputs)
+        return Reference(instances=len(outputs), inputs=inputs, values=by_quantiles(outputs[:, 0]))
     predicted = np.bincount(outputs.argmax(axis=1), minlength=len(labels))
     # Servers differ in the last digits, and many confidences in nothing else.
     confidence = by_quantiles(outputs.max(axis=1).round(_DIGITS))

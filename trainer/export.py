@@ -33,7 +33,8 @@ def write(directory: Path, model: Any, contract: Contract, tensors: NDArray[np.f
     not reproduce the golden vectors. `tensors`, (n, *shape of one), go into the warm-up requests. OSError if the files
     cannot be written.
     """
-    text = contract.model_dump_json()
+    # Without what it does not have: gateways that do not know such a field would refuse it.
+    text = contract.model_dump_json(exclude_none=True)
     spec = contract.input
     preprocess = _in_graph(contract)
 

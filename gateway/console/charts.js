@@ -26,13 +26,14 @@ function drawn(name, attributes = {}, ...children) {
   return made;
 }
 
-/** A table with a caption; cells are texts, numbers or nodes. */
+/** A table with a caption; cells are texts, numbers or nodes. Columns of words are aligned as words are. */
 export function table(caption, head, rows, attributes = {}) {
-  const cell = (value, column) => element(column === 0 ? "th" : "td", column === 0 ? { scope: "row" } : {}, value ?? "");
+  const words = head.map((_, column) => rows.every((row) => typeof (row[column] ?? "") === "string" && !/^[-–\d]/.test(row[column] ?? "")));
+  const cell = (value, column) => element(column === 0 ? "th" : "td", { scope: column === 0 && "row", class: words[column] && "words" }, value ?? "");
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     element("table", attributes,
       element("caption", {}, caption),
-      element("thead", {}, element("tr", {}, ...head.map((name) => element("th", { scope: "col" }, name)))),
+      element("thead", {}, element("tr", {}, ...head.map((name, column) => element("th", { scope: "col", class: words[column] && "words" }, name)))),
       element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cell))))));
 }
 

@@ -37,6 +37,6 @@ function shown(feature, alarmed) {
 /** "300s" as people say it. */
 export function spoken(duration) {
   const seconds = parseFloat(duration);
-  const [size, name] = [[86400, "days"], [3600, "hours"], [60, "minutes"], [1, "seconds"]].find(([unit]) => seconds >= unit) ?? [1, "seconds"];
-  return `${format(seconds / size)} ${name}`;
+  const [size, name] = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]].find(([unit]) => seconds >= unit) ?? [1, "second"];
+  return seconds === size ? name : `${format(seconds / size)} ${name}s`;
 }

@@ -7,7 +7,7 @@ const byId = (id) => document.getElementById(id);
 const WINDOWS = { QUALITY_WINDOW_HOUR: "the last hour", QUALITY_WINDOW_DAY: "the last day", QUALITY_WINDOW_WEEK: "the last week", QUALITY_WINDOW_ALL: "all time" };
 const interval = (figure, write) => {
   if (!figure) return "–";
-  const range = figure.low === undefined ? "" : ` (${write(figure.low)} to ${write(figure.high)})`;
+  const range = figure.low === undefined ? "" : ` (${write(figure.low).replace(" %", "")} to ${write(figure.high)})`;
   return write(figure.value ?? 0) + range;
 };
 
@@ -46,7 +46,10 @@ function classes({ version, variant, classification }) {
   const found = classification.classes ?? [];
   const counts = new Map((classification.confusion ?? []).map(({ actual = 0, predicted = 0, count }) => [`${actual},${predicted}`, Number(count)]));
   const name = ({ label, classIndex = 0 }) => label || String(classIndex);
-  const cell = (row, column) => String(counts.get(`${row.classIndex ?? 0},${column.classIndex ?? 0}`) ?? 0);
+  const cell = (row, column) => {
+    const count = counts.get(`${row.classIndex ?? 0},${column.classIndex ?? 0}`) ?? 0;
+    return element("span", { class: count === 0 ? "muted" : row !== column && "mistake" }, String(count));
+  };
   return [
     table(`Confusion matrix of version ${version}, ${variant}: true classes down, predicted across`, ["", ...found.map(name)].map((text) => text || "True class"),
       found.map((row) => [name(row), ...found.map((column) => cell(row, column))]), { class: "confusion" }),

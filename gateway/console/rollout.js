@@ -37,7 +37,7 @@ function verdict({ decision, reasons = [], findings = [] }) {
     element("ul", {}, ...reasons.map((reason) => element("li", {}, reason))),
     ...(findings.length ? [table("Evidence: bad outcomes", ["Metric", "Stable", "Candidate", "Difference", "Tolerated", "Evidence against (1 takes it back)"],
       findings.map((finding) => [finding.metric, share(finding.stable), share(finding.candidate), percent(finding.difference ?? 0),
-        percent(finding.tolerated ?? 0), format(finding.evidenceRatio ?? 0, 2)]))] : [])];
+        percent(finding.tolerated ?? 0), format(Math.max(finding.evidenceRatio ?? 0, 0), 2)]))] : [])];
 }
 
 export function start(changed) {
@@ -53,6 +53,8 @@ export function start(changed) {
     } catch (error) {
       outcome.textContent = error.code === "permission_denied" ? "That takes a key with the scope admin." : `${error.code}: ${error.message}`;
     }
-    changed();
+    await changed();
+    // Of a roll-out that has ended the buttons are gone, and the focus would be with them.
+    if (byId("rollout-change").hidden) outcome.focus();
   });
 }

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,6 +87,20 @@ class _Watched:
         self.windows = [SlidingCounts(self.sketch.size + 1, seconds) for seconds in sorted(settings.windows)]
         self.alarms = Alarms(self.sketch, look_rows=settings.look_rows, alpha=settings.alpha, min_psi=settings.min_psi)
         self.rows = 0
+
+    def take(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+        """Counts as many as the next look wants, lest blocks grow with the traffic, and returns the others."""
+        rows = place = 0
+        while place < len(observations) and rows < self.alarms.missing:
+            rows += len(observations[place].answers)
+            place += 1
+        counts = self.sketch.count(observations[:place])
+        self.rows += rows
+        now = time.monotonic()
+        for window in self.windows:
+            window.add(np.append(counts, rows), now)
+        self.alarms.take(counts, rows, time.time())
+        return observations[place:]
 
     def show(self, now: float) -> list[Window]:
         """The windows that end at `now`."""
@@ -175,18 +190,13 @@ class DriftMonitor:
         contract = pending.observations[-1].servable.contract
         assert contract is not None  # or it was not kept
         # Other files may have come behind the same number.
-        observations = [each for each in pending.observations if each.servable.contract == contract]
+        waiting: Sequence[Observation] = [each for each in pending.observations if each.servable.contract == contract]
         watched = self._watched.get(key)
         if watched is None or watched.contract != contract:
             watched = self._watched[key] = self._new(contract)
-        counts = watched.sketch.count(observations)
-        rows = sum(len(each.answers) for each in observations)
-        watched.rows += rows
-        now = time.monotonic()
-        for window in watched.windows:
-            window.add(np.append(counts, rows), now)
         before, looks = set(watched.alarms.raised), watched.alarms.looks
-        watched.alarms.take(counts, rows, time.time())
+        while waiting:
+            waiting = watched.take(waiting)
         self._tell(key, watched, before, watched.alarms.looks - looks)
 
     def _tell(self, key: _Key, watched: _Watched, before: set[Feature], looks: int) -> None:

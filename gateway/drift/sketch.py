@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.answers import Answer, Classification
+from gateway.answers import Answer, Classification, Regression
 from gateway.drift.statistics import Counts
 from gateway.observations import Observation
 from serving.contract import Contract, Histogram, Reference
@@ -76,6 +76,8 @@ def _features(contract: Contract, reference: Reference, ignored: Sequence[str]) 
     if reference.predictions and labels:
         counts = np.array([reference.predictions.get(label, 0) for label in labels], np.int64)
         yield Feature(Kind.PREDICTION, Kind.PREDICTION.value, counts, None, labels)
+    if reference.values and contract.postprocessing.task == "regression":
+        yield _binned(Kind.PREDICTION, Kind.PREDICTION.value, reference.values)
     if reference.confidence and labels:
         yield _binned(Kind.CONFIDENCE, Kind.CONFIDENCE.value, reference.confidence)
 
@@ -99,7 +101,9 @@ def _values(contract: Contract, observations: Sequence[Observation]) -> dict[tup
         for name, array in values.items():
             found.setdefault((Kind.INPUT, name), []).append(array)
     best = [answer.top[0] for answer in _answers(observations) if isinstance(answer, Classification)]
-    found[Kind.PREDICTION, Kind.PREDICTION.value] = [np.array([score.class_index for score in best], np.int64)]
+    numbers = [answer.value for answer in _answers(observations) if isinstance(answer, Regression)]
+    predicted = np.array([score.class_index for score in best], np.int64) if best else np.array(numbers, np.float64)
+    found[Kind.PREDICTION, Kind.PREDICTION.value] = [predicted]
     found[Kind.CONFIDENCE, Kind.CONFIDENCE.value] = [np.array([score.score for score in best], np.float64)]
     return {key: np.concatenate(arrays) for key, arrays in found.items()}
 

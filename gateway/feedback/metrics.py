@@ -39,6 +39,11 @@ class FeedbackMetrics:
             "1 if the database of labels could last be written.",
             registry=registry,
         )
+        self.pruned = Counter(
+            "tensorgate_feedback_pruned_labels",
+            "Labels that were deleted for their age.",
+            registry=registry,
+        )
         self.predictions_lost = Counter(
             "tensorgate_feedback_predictions_uncounted",
             "Predictions that were not counted because the database was away for too long.",

@@ -12,9 +12,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.feedback import tables
 from gateway.feedback.database import migrate, reading, writing
-from gateway.feedback.labels import Label, Outcome, Slot, Sums, brier, confidence_bin, log_loss, plus
+from gateway.feedback.labels import Label, Outcome, Slot, Sums, brier, bucket, confidence_bin, log_loss, plus
+from gateway.observations import Variant
 
 T = TypeVar("T")
+_VARIANTS = [int(variant) for variant in Variant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +100,31 @@ class Store:
         with writing(self._engine) as connection:
             connection.execute(statement, rows)
 
+    def prune(self, before: float, limit: int) -> int:
+        """Deletes `limit` labels at most, with their changes, of predictions made before a time; returns how many.
+
+        Whole buckets alone, and not what another replica deletes; the tallies stay.
+        """
+        self.prepare()
+        label, change = tables.label, tables.label_change
+        end = bucket(before)
+        with writing(self._engine) as connection:
+            old: list[bytes] = []
+            # One by one, as they are indexed.
+            for model, version in connection.execute(select(tables.task.c.model, tables.task.c.version)).all():
+                slots = (label.c.model == model, label.c.version == version, label.c.variant.in_(_VARIANTS))
+                query = select(label.c.receipt).where(*slots, label.c.bucket < end)
+                query = query.limit(limit - len(old)).with_for_update(skip_locked=True)
+                old += connection.execute(query).scalars()
+                if len(old) == limit:
+                    break
+            for table in (change, label):
+                connection.execute(delete(table).where(table.c.receipt.in_(old)))
+        return len(old)
+
     def tasks(self) -> dict[tuple[str, int], Task]:
         """What was kept of every version."""
-        rows = self.read(lambda connection: connection.execute(select(tables.task)).all())
-        return {(row.model, row.version): Task(row.kind, tuple(json.loads(row.labels))) for row in rows}
+        return self.read(tasks)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns of all that is there at one moment."""
@@ -136,6 +159,12 @@ class Store:
         )
         rows = [dict(zip(names, (*key, *values), strict=True)) for key, values in sorted(sums.items())]
         connection.execute(statement, rows)
+
+
+def tasks(connection: Connection) -> dict[tuple[str, int], Task]:
+    """What the labels of every version are, by model and version."""
+    rows = connection.execute(select(tables.task)).all()
+    return {(row.model, row.version): Task(row.kind, tuple(json.loads(row.labels))) for row in rows}
 
 
 def _locked(connection: Connection, receipts: Sequence[bytes]) -> dict[bytes, Label]:

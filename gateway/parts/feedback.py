@@ -11,6 +11,7 @@ from gateway.feedback.database import connect
 from gateway.feedback.ledger import Ledger
 from gateway.feedback.metrics import FeedbackMetrics
 from gateway.feedback.predictions import Predictions
+from gateway.feedback.retention import prune
 from gateway.feedback.store import Store
 from gateway.feedback.tasks import Tasks
 from gateway.metrics import Metrics
@@ -40,6 +41,8 @@ class FeedbackPart(Part):
         assert settings.database_url is not None
         own = FeedbackMetrics(metrics.registry)
         store = Store(connect(settings.database_url.get_secret_value()))
+        self._metrics = own
+        self._retention = settings.retention_days
         self._ledger = Ledger(store, own, max_waiting=settings.max_waiting_labels)
         self._tasks = Tasks(catalog)
         self.outcomes = LabelOutcomes(self._ledger, catalog)
@@ -66,9 +69,11 @@ class FeedbackPart(Part):
         self.observers = [self._predictions.observe]
 
     async def run(self) -> None:
-        """Writes what was counted and reads how good it was, again and again until cancelled."""
+        """Writes what was counted, reads how good it was, deletes what is too old: again and again until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._quality.run(self._interval))
+            if self._retention is not None:
+                tasks.create_task(prune(self._ledger, self._metrics, self._retention))
             while True:
                 await self._flush()
                 await asyncio.sleep(FLUSH_INTERVAL)

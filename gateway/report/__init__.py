@@ -1,4 +1,5 @@
-"""Two captures of requests beside each other, as a page.
+"""A page of how good versions were, by labels, and of two captures of requests beside each other.
 
-By the measures and tests of the gateway's alarms. Evidently 0.7 has others, and cannot be imported beside pandas 3.
+By the figures of QualityService, and the measures and tests of the gateway's alarms. Evidently 0.7 has others, and
+cannot be imported beside pandas 3.
 """

@@ -1,7 +1,6 @@
 """`python -m gateway rollout start|status|advance|promote|abort|history`: an operator's hand on a running gateway."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,7 +9,8 @@ from typing import Any
 
 import grpc
 
-from tensorgate.channel import DEFAULT_ADDRESS, Target, metadata
+from tensorgate.channel import Target, metadata
+from tensorgate.target_arguments import add_arguments, metadata_of
 from tensorgate.v1 import rollout_service_pb2 as pb
 from tensorgate.v1.rollout_service_pb2_grpc import RolloutServiceStub
 
@@ -37,11 +37,11 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _channel(Target(options.address, options.ca_file or options.tls)) as channel:
-            status: int = options.command(_Gateway(channel, options.key), options)
+            status: int = options.command(_Gateway(channel, metadata(options.key, metadata_of(options))), options)
             return status
     except grpc.RpcError as error:
         print(f"rollout: {error.code().name}: {error.details()}", file=sys.stderr)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"rollout: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("rollout: left alone; it goes on", file=sys.stderr)
@@ -54,11 +54,11 @@ def _channel(target: Target) -> grpc.Channel:
 
 
 class _Gateway:
-    """The gateway's RolloutService, with the caller's key."""
+    """The gateway's RolloutService, with what identifies the caller."""
 
-    def __init__(self, channel: grpc.Channel, key: str | None) -> None:
+    def __init__(self, channel: grpc.Channel, identity: tuple[tuple[str, str], ...]) -> None:
         self._stub = RolloutServiceStub(channel)
-        self._metadata = metadata(key)
+        self._metadata = identity
 
     def __call__(self, method: str, request: Any) -> Any:
         return getattr(self._stub, method)(request, metadata=self._metadata, timeout=_CALL_TIMEOUT)
@@ -75,14 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--address",
-        default=os.environ.get("TENSORGATE_ADDRESS", DEFAULT_ADDRESS),
-        help="host:port of the gateway (TENSORGATE_ADDRESS; %(default)s)",
-    )
-    parser.add_argument("--key", default=os.environ.get("TENSORGATE_KEY"), help="the API key (TENSORGATE_KEY)")
-    parser.add_argument("--tls", action="store_true", help="speak TLS, by the system's authorities")
-    parser.add_argument("--ca-file", metavar="FILE", help="speak TLS, by this authority's certificate")
+    add_arguments(parser)
     parser.add_argument("--model", default="", help="the model (default: the only one)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -175,6 +175,11 @@ class Settings(BaseSettings):
             raise ValueError("`auth.certificates` needs `tls.client_ca_file`: without it no client shows a certificate")
         if self.feedback.database_url and self.receipt_key is None:
             raise ValueError("`feedback.database_url` needs `receipt_key`: without it a restart makes all ids unknown")
+        if self.feedback.retention_days is not None and self.feedback.retention_days < self.receipt_days:
+            raise ValueError(
+                f"`feedback.retention_days` is {self.feedback.retention_days:g}; expected {self.receipt_days:g} "
+                "(`receipt_days`) or more: a label that is gone could be sent, and would count, again"
+            )
         return self
 
     @classmethod

@@ -8,7 +8,7 @@ from gateway.settings.guards import Section
 
 
 class DriftSettings(Section):
-    """Drift of inputs, predicted classes and confidence, by version, from the reference in the model's contract."""
+    """Drift of inputs, predictions and confidence, by version, from the reference in the model's contract."""
 
     enabled: bool = True
     """Whether predictions are counted; without effect on versions whose contract has no reference."""

@@ -23,6 +23,9 @@ class FeedbackSettings(Section):
     """Labels that may wait to be written; beyond them callers get RESOURCE_EXHAUSTED, and streams are held up."""
     quality_interval: Annotated[float, Field(gt=0)] = 15.0
     """Seconds between two looks at the labels, for the metrics."""
+    retention_days: Annotated[float, Field(gt=0)] | None = None
+    """Days after a prediction for which its label is kept, no fewer than `receipt_days`; the figures stay as they are.
+    Default: for ever."""
 
     @field_validator("database_url")
     @classmethod

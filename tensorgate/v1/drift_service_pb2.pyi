@@ -64,7 +64,7 @@ class _DriftKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DriftKind.V
     DRIFT_KIND_INPUT: _DriftKind.ValueType  # 1
     """The input: of an image its size, brightness and such; of a table a column."""
     DRIFT_KIND_PREDICTION: _DriftKind.ValueType  # 2
-    """The classes that were predicted."""
+    """The classes, or values, that were predicted."""
     DRIFT_KIND_CONFIDENCE: _DriftKind.ValueType  # 3
     """The score of the predicted class, 0 to 1."""
 
@@ -76,7 +76,7 @@ DRIFT_KIND_UNSPECIFIED: DriftKind.ValueType  # 0
 DRIFT_KIND_INPUT: DriftKind.ValueType  # 1
 """The input: of an image its size, brightness and such; of a table a column."""
 DRIFT_KIND_PREDICTION: DriftKind.ValueType  # 2
-"""The classes that were predicted."""
+"""The classes, or values, that were predicted."""
 DRIFT_KIND_CONFIDENCE: DriftKind.ValueType  # 3
 """The score of the predicted class, 0 to 1."""
 Global___DriftKind: _TypeAlias = DriftKind  # noqa: Y015
@@ -282,7 +282,7 @@ class DriftFeature(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The classes whose counts these are; only for DRIFT_KIND_PREDICTION."""
+        """The classes whose counts these are; only for DRIFT_KIND_PREDICTION, and not of a regression."""
 
     @_builtins.property
     def reference(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

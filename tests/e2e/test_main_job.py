@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,4 +216,9 @@ def test_demo_drift(demo: Demo) -> None:
     assert "image_brightness" in said[1]
     assert "confidence" in said[3]
     assert len(re.findall(r"alarm 1$", ended.stdout, re.MULTILINE)) >= 2
+    if shutil.which("prometheus"):
+        alerts = re.findall(r"^  alert Drift: (.*)", ended.stdout, re.MULTILINE)
+        assert alerts[0:3:2] == ["none", "none"]
+        assert "image_brightness" in alerts[1]
+        assert "confidence" in alerts[3]
     assert processes_in(demo.directory) == {}

@@ -148,9 +148,11 @@ def test_a_table_is_answered_with_a_value(tmp_path: Path) -> None:
     with served(tmp_path / "var/models", "diabetes", tmp_path) as client:
         answers = [client.predict(row.astype(np.float32)) for row in patients.data[:60]]
         figures = client.get_model("diabetes").evaluation
+        watched = client.drift("diabetes").message.windows[0].features
     assert {answer.label for answer in answers} <= {None, ""}
     values = np.array([answer.value for answer in answers])
     assert np.corrcoef(values, patients.target[:60])[0, 1] > 0.5
+    assert [len(feature.reference) for feature in watched if feature.name == "prediction"] == [10]
     assert figures["rmse"] < 65
     assert figures["r2"] > 0.3
 

@@ -21,6 +21,8 @@ from serving.wire.tensorflow_serving_pb2_grpc import (
     add_PredictionServiceServicer_to_server,
 )
 
+# Seconds for which a server is away that a version brought down.
+DOWN = 0.1
 Spec = tuple[type[Any], tuple[int, ...]]
 
 
@@ -72,6 +74,8 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.errors: dict[int, tuple[grpc.StatusCode, str]] = {}
         self.computes: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
         """How versions behave that are not as the others."""
+        self.crashes: set[int] = set()
+        """Versions that bring the server down, which comes back a moment later."""
         self.asked: list[int] = []
         """The version of every Predict but those for the contract."""
         self.garbage: tfs.PredictResponse | None = None
@@ -92,6 +96,7 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server: grpc.aio.Server | None = None
+        self._restarting: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> str:
@@ -140,6 +145,16 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.port = self._server.add_insecure_port(self.address)
         await self._server.start()
 
+    def _crash(self, version: int) -> None:
+        if version in self.crashes and self._server:
+            self._restarting = asyncio.create_task(self._restart(self._server))
+            self._server = None
+
+    async def _restart(self, server: grpc.aio.Server) -> None:
+        await server.stop(None)
+        await asyncio.sleep(DOWN)
+        await self._start()
+
     async def GetModelStatus(self, request: tfs.GetModelStatusRequest, context: Any) -> tfs.GetModelStatusResponse:
         model = await self._model(request.model_spec, context)
         available = tfs.ModelVersionStatus.AVAILABLE
@@ -182,6 +197,7 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
         self.metadata = dict(context.invocation_metadata())
         self.asked.append(version)
         self.timeouts.append(context.time_remaining())
+        self._crash(version)
         try:
             await asyncio.sleep(self.delays.get(version, self.delay))
             await self._released.wait()

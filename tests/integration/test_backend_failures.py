@@ -133,6 +133,7 @@ async def test_broken_tensor(shared_gateway: Gateway, broken: FakeModelServer) -
         (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "UNAVAILABLE"),
+        (grpc.StatusCode.CANCELLED, "UNAVAILABLE"),
         (grpc.StatusCode.INTERNAL, "INTERNAL"),
         (grpc.StatusCode.UNIMPLEMENTED, "INTERNAL"),
         (grpc.StatusCode.PERMISSION_DENIED, "INTERNAL"),

@@ -1,5 +1,7 @@
 """tensorgate.v1.DriftService, over a gateway and a fake model server"""
 
+import json
+import re
 from collections.abc import Iterator
 
 import grpc
@@ -17,6 +19,7 @@ from tensorgate.v1.drift_service_pb2_grpc import DriftServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModel, FakeModelServer
 from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.test_client import command
 
 BANDS = [digits.band(digit, 56) for digit in range(10)]
 SOURCES = [source(band[:, :, np.newaxis]) for band in BANDS]
@@ -84,6 +87,17 @@ async def test_drift_is_seen(server: FakeModelServer, start_gateway: StartGatewa
         'tensorgate_drift_alarm{feature="image_brightness",kind="input",model="digits",version="1"} 1.0'
         in (gateway.get("/metrics")[1])
     )
+    # And to people.
+    async with gateway.client() as client:
+        seen = await client.drift("digits")
+    assert (seen.version, seen.state, seen.drifted, seen.rows) == (1, "drifted", ("image_brightness",), 400)
+    ended = command(gateway, "drift")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    text = ended.stdout.decode()
+    assert text.startswith("digits, version 1: drifted. drift: image_brightness (PSI")
+    assert re.search(r"image_brightness │ +[1-9]\.\d{3} ", text), text
+    assert re.search(r"prediction .*│ +0\.000 ", text), text
+    assert json.loads(command(gateway, "drift", "--json").stdout)["alarms"][0]["feature"] == "image_brightness"
 
 
 async def test_other_protocols_count(server: FakeModelServer, start_gateway: StartGateway) -> None:

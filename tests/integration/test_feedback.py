@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import re
+import resource
 import signal
 import sqlite3
 import time
@@ -226,6 +229,18 @@ async def test_quality(server: FakeModelServer, start_gateway: StartGateway, tmp
     assert count(gateway, f'tensorgate_quality_class_recall{{class="3",{group}}}') == 1
     assert count(gateway, f"tensorgate_quality_estimated_accuracy{{{group}}}") > 0.7
     assert count(gateway, f"tensorgate_quality_label_coverage{{{group}}}") == 0.625
+    # And to people.
+    async with gateway.client() as client:
+        (found,) = await client.quality("digits", version=2, window="24h")
+    assert (found.labels, found.figures["accuracy"].value, found.coverage.value) == (5, 0.8, 0.625)
+    ended = command(gateway, "quality", "digits", "--window=24h", COLUMNS="240")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    row = ended.stdout.decode().splitlines()[4]
+    assert re.search(r"2 .* stable .* 24h .* 8 .* 5 \(62\.5%\) .* 80\.0% \([\d.]+% to [\d.]+%\) ", row), row
+    answer = json.loads(command(gateway, "quality", "--json", "--window=24h").stdout)
+    assert answer["model"] == "digits"
+    assert answer["qualities"][0]["classification"]["accuracy"]["value"] == 0.8
+    assert command(gateway, "quality", "cats").returncode == 1
 
 
 @on_both_transports
@@ -317,6 +332,30 @@ async def test_kill_in_mid_stream(server: FakeModelServer, start_gateway: StartG
         summary = await client.feedback_batch([(each, "3") for each in sent])
     assert summary.booked + summary.unchanged == len(sent)
     assert summary.unchanged == len(labelled)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux's prlimit")
+async def test_full_disk(server: FakeModelServer, start_gateway: StartGateway, tmp_path: Path) -> None:
+    """While the disk is full labels are refused, predictions go on, and what was acknowledged stays."""
+    file = tmp_path / "feedback.db"
+    gateway = start(start_gateway, server, f"sqlite:///{file}")
+    async with gateway.client() as client:
+        kept_one = (await client.predict(PNG)).id
+        assert await client.feedback(kept_one, "3") == "booked"
+        size = file.with_name("feedback.db-wal").stat().st_size
+        # Beyond that writing fails, as it would on a full disk; the log is far shorter.
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        refused = [(receipt(), "3") for _ in range(500)]
+        with pytest.raises(TensorgateError) as caught:
+            await client.feedback_batch(refused)
+        assert (caught.value.code, caught.value.reason) == ("UNAVAILABLE", "FEEDBACK_UNAVAILABLE")
+        assert caught.value.retry_after
+        assert count(gateway, "tensorgate_feedback_database_up") == 0
+        assert (await client.predict(PNG)).label == "3"
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        summary = await client.feedback_batch([(kept_one, "3"), *refused])
+        assert (summary.booked, summary.unchanged) == (500, 1)
+        assert count(gateway, "tensorgate_feedback_database_up") == 1
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Roll-outs over real connections: who answers whom, what callers notice, and how it ends"""
 
 import asyncio
+import contextlib
 import json
 import shutil
 import time
@@ -23,6 +24,7 @@ from serving.wire.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
 from stack.__main__ import free_port
 from stack.processes import child
+from tensorgate import TensorgateError
 from tensorgate.v1 import rollout_service_pb2 as pb
 from tensorgate.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from tests.fakes import digits
@@ -54,7 +56,7 @@ def shared(
 @pytest.fixture
 async def gateway(shared: Gateway, shared_server: FakeModelServer, plans: Path) -> Gateway:
     """The gateway without a plan, in front of two versions that do the same."""
-    for faults in (shared_server.errors, shared_server.delays, shared_server.computes):
+    for faults in (shared_server.errors, shared_server.delays, shared_server.computes, shared_server.crashes):
         faults.clear()
     shared_server.models["digits"].versions = [1, 2]
     shutil.rmtree(plans / "digits", ignore_errors=True)
@@ -279,6 +281,44 @@ async def test_a_candidate_that_fails_is_taken_back_unnoticed(
     assert 'tensorgate_rollout_failovers_total{model="digits"}' in text
 
 
+async def test_a_candidate_that_crashes_its_server_is_taken_back(
+    gateway: Gateway, operator: Operator, server: FakeModelServer
+) -> None:
+    """Stable is on the same server, which starts again each time; once the candidate is gone all is as it was."""
+    server.crashes.add(2)
+    server.delays[2] = 60.0
+    await operator.start(stable_version=1, rules=rules(step_percents=[25, 100]))
+    failed: set[str] = set()
+
+    async def ask() -> None:
+        async with gateway.client() as client:
+            while not stop.is_set():
+                try:
+                    assert (await client.predict(IMAGE)).version == 1
+                except TensorgateError as error:
+                    failed.add(error.code)
+                await asyncio.sleep(0.01)
+
+    stop = asyncio.Event()
+    callers = [asyncio.create_task(ask()) for _ in range(4)]
+    try:
+        rollout = await eventually(over(operator))
+    finally:
+        stop.set()
+        await asyncio.gather(*callers)
+    assert rollout.state == pb.ROLLOUT_STATE_ROLLED_BACK
+    assert "worse in errors: candidate" in rollout.changed.reason
+    # While the server was away there was nobody to answer.
+    assert failed <= {"UNAVAILABLE"}
+
+    async def healthy() -> bool:
+        with contextlib.suppress(TensorgateError):
+            return set(await versions(gateway, 50)) == {1}
+        return False
+
+    await eventually(healthy)
+
+
 @pytest.mark.parametrize("fault", ["fails", "hangs", "disagrees"])
 async def test_nobody_notices_a_candidate_in_the_shadow(
     gateway: Gateway, operator: Operator, server: FakeModelServer, fault: str
@@ -297,6 +337,8 @@ async def test_nobody_notices_a_candidate_in_the_shadow(
     assert time.monotonic() - started < 10
 
     async def counted() -> bool:
+        # On a busy machine all copies of the first calls may have been dropped.
+        assert set(await versions(gateway, 10)) == {1}
         _, text = gateway.get("/metrics")
         outcome = {"fails": "failed", "hangs": "dropped", "disagrees": "answered"}[fault]
         return f'tensorgate_rollout_shadow_requests_total{{model="digits",outcome="{outcome}"}}' in text
@@ -438,7 +480,10 @@ async def test_a_model_may_be_kept_at_its_version_from_the_start(
 
 
 async def test_operators_start_wait_and_look_back(
-    gateway: Gateway, server: FakeModelServer, capsys: pytest.CaptureFixture[str]
+    gateway: Gateway,
+    server: FakeModelServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The command starts a roll-out, says what happens and ends with a status that a pipeline can go by."""
     base = ["--address", gateway.address, "--key", gateway.key]
@@ -449,7 +494,18 @@ async def test_operators_start_wait_and_look_back(
         out, err = capsys.readouterr()
         return status, out + err
 
+    monkeypatch.setenv("TENSORGATE_METADATA", "x-request-id=of-an-operator")
     assert (await command("status", "--wait"))[0] == rollout_commands.FAILED
+    assert (await command("--metadata", "a-token", "status")) == (
+        rollout_commands.FAILED,
+        "rollout: metadata without `=`: expected NAME=VALUE\n",
+    )
+
+    async def logged() -> bool:
+        return any(line["request_id"] == "of-an-operator" for line in gateway.calls())
+
+    await eventually(logged)
+    monkeypatch.delenv("TENSORGATE_METADATA")
     server.errors[2] = (grpc.StatusCode.INTERNAL, "no")
     waiting = asyncio.create_task(command("start", "2", *fast, "--wait", "--reason", "first try"))
     await eventually(lambda: running(Operator(gateway)))

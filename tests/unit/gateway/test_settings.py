@@ -25,6 +25,7 @@ def settings(*arguments: str) -> Settings:
         (["--auth.keys-file=null"], "nobody could call"),
         (['--auth.issuers=[{"issuer": "https://i.test"}]'], "audiences"),
         (["--feedback.database-url=sqlite:///f.db"], "`feedback.database_url` needs `receipt_key`"),
+        (["--feedback.retention-days=30"], "`feedback.retention_days` is 30; expected 90"),
         (["--feedback.database-url=mysql://me:secret@host/db"], "expected sqlite:///<file> or postgresql://"),
         (["--feedback.database-url=sqlite:///:memory:"], "expected sqlite:///<file>"),
         (["--receipt-key-fallbacks=short"], "expected 16 to 64 bytes"),

@@ -5,14 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from serving.contract import Contract, ContractError, Golden, Histogram
+from serving.contract import Contract, ContractError, Golden, Histogram, Reference
 from tests.fakes import digits
 
 
 def test_round_trip() -> None:
-    """A contract survives its own JSON."""
-    contract = digits.contract()
-    assert Contract.parse(contract.model_dump_json()) == contract
+    """A contract survives its own JSON, and one that leaves out what it does not have."""
+    values = Histogram(edges=(0, 1), counts=(5,))
+    for reference in (Reference(instances=5), Reference(instances=5, values=values)):
+        contract = digits.contract(reference=reference)
+        assert Contract.parse(contract.model_dump_json()) == contract
+        assert Contract.parse(contract.model_dump_json(exclude_none=True)) == contract
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,10 @@ def test_errors_are_in_the_unit_of_the_target():
     }
 
 
-def test_a_regression_has_a_reference_of_its_columns():
+def test_a_regression_has_a_reference_of_its_columns_and_values():
     """Of a table each column is counted under its name; without classes there is neither label nor confidence."""
     rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    reference = evaluate.reference(of_columns(rows, ["x", "y"]), np.ones((20, 1)), ())
+    reference = evaluate.reference(of_columns(rows, ["x", "y"]), rows[:, :1], ())
     assert {name: sum(histogram.counts) for name, histogram in reference.inputs.items()} == {"x": 20, "y": 20}
     assert (reference.instances, reference.predictions, reference.confidence) == (20, {}, None)
+    assert reference.values.counts == (2,) * 10

@@ -121,6 +121,28 @@ def test_without_classes_inputs_are_watched(task: Any, answer: Any) -> None:
     assert part.tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
 
 
+async def test_values_that_move_are_drift() -> None:
+    """Of a regression the predicted values are watched, in the reference's bins."""
+    rng = np.random.default_rng(0)
+    contract = digits.contract(
+        preprocessing=(),
+        golden=(),
+        reference=Reference(instances=1000, inputs={"age": by_quantiles(GREY)}, values=by_quantiles(100 * GREY)),
+        postprocessing=Postprocessing(task="regression", output="value"),
+    )
+    found = Servable("digits", 1, {}, contract)
+    watch = Watch(found, look_rows=200)
+    for level, state in ((0, set()), (40, {"prediction"})):
+        rows = rng.random((200, 1)).astype(np.float32)
+        answers = [Regression(float(value)) for value in 100 * rng.random(200) + level]
+        await watch.see(Observation(found, Variant.STABLE, {"image": rows}, answers))
+        report = await watch.monitor.report(found)
+        assert {alarm.feature.name for alarm in report.alarms} == state
+    (_, shown) = report.windows[0].comparisons
+    assert (shown.feature.kind, shown.rows, shown.feature.labels) == (Kind.PREDICTION, 400, ())
+    assert shown.kolmogorov_smirnov is not None
+
+
 async def test_clean_traffic_is_steady() -> None:
     """Rows, distances and p-values are shown by window; no alarm is on."""
     watch = Watch(servable())
@@ -156,6 +178,17 @@ async def test_drift_is_said_and_forgotten_when_over() -> None:
     events = [(line["event"], line["feature"]) for line in logs]
     assert ("drift", "image_brightness") in events
     assert ("drift over", "image_brightness") in events
+
+
+async def test_blocks_do_not_grow_with_the_traffic() -> None:
+    """However many predictions come at once, each look is at as many as it should be."""
+    found = servable()
+    watch = Watch(found, look_rows=100, max_rows=1000)
+    await watch.see(*(observation(found, 40, seed=seed) for seed in range(20)))
+    report = await watch.monitor.report(found)
+    # Six of 120 at the first level, one of 480 at the second.
+    assert (report.rows, report.looks, report.missing) == (800, 7, 20)
+    assert report.windows[0].rows == 800
 
 
 async def test_too_many_rows_are_left_out_and_counted() -> None:

@@ -129,6 +129,50 @@ def test_counts_and_tasks(open_store: Callable[[], Store]) -> None:
     }
 
 
+def test_old_labels_are_deleted(store: Store) -> None:
+    """A few at a time, with their changes, until those that are young enough are left; tallies stay as they are."""
+    old = [
+        replace(classified(3, version=number % 3), predicted_at=NOW - 9000, observed_at=NOW - 1) for number in range(9)
+    ]
+    value = replace(old[0], receipt=b"v" * 16, predicted_class=None, label_class=None)
+    value = replace(value, version=7, predicted_value=1.0, label_value=1.5)
+    young = classified(3)
+    store.describe({("digits", version): Task("classification", ("a", "b")) for version in (0, 1, 2, 7)})
+    store.book([*old, value, young])
+    store.book([replace(old[0], label_class=4), replace(young, label_class=4)])
+    before = [rows(store, table) for table in (tables.classification, tables.regression)]
+    assert store.prune(NOW - 9400, 4) == 0
+    assert [store.prune(NOW - 8000, 4) for _ in range(4)] == [4, 4, 2, 0]
+    assert [row.receipt for row in rows(store, tables.label)] == [young.receipt]
+    assert [row.receipt for row in rows(store, tables.label_change)] == [young.receipt]
+    assert [rows(store, table) for table in (tables.classification, tables.regression)] == before
+
+
+def test_replicas_delete_side_by_side(open_store: Callable[[], Store]) -> None:
+    """Each label once, whoever is at it, while new ones are booked."""
+    stores = [open_store() for _ in range(3)]
+    stores[0].describe({("digits", 1): Task("classification", ("a", "b"))})
+    stores[0].book([replace(classified(3), predicted_at=NOW - 9000) for _ in range(300)])
+    deleted: list[int] = []
+
+    def delete(store: Store) -> None:
+        while count := store.prune(NOW - 8000, 20):
+            deleted.append(count)
+
+    threads = [threading.Thread(target=delete, args=(store,)) for store in stores[:2]]
+    for thread in threads:
+        thread.start()
+    young = [classified(3) for _ in range(20)]
+    for label in young:
+        stores[2].book([label])
+    for thread in threads:
+        thread.join()
+    while count := stores[2].prune(NOW - 8000, 20):
+        deleted.append(count)
+    assert sum(deleted) == 300
+    assert {row.receipt for row in rows(stores[2], tables.label)} == {label.receipt for label in young}
+
+
 def test_migrations(store: Store, url: str) -> None:
     """The migrations make the tables that the code knows."""
     store.prepare()

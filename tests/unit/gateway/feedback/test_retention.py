@@ -1,0 +1,48 @@
+"""gateway.feedback.retention"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection, select
+
+from gateway.feedback import retention, tables
+from gateway.feedback.ledger import Ledger
+from gateway.feedback.metrics import FeedbackMetrics
+from gateway.feedback.store import Store, Task
+from tests.unit.gateway.feedback.conftest import NOW, classified
+
+DAY = 86400
+
+
+async def test_labels_go_by_age(open_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that are too old are deleted in several transactions and counted, also after a look that failed."""
+    monkeypatch.setattr(retention, "INTERVAL", 0.01)
+    monkeypatch.setattr(retention, "BATCH", 10)
+    store = open_store()
+    store.describe({("digits", 1): Task("classification", ("a", "b"))})
+    young = [replace(classified(3), predicted_at=NOW - age * DAY, observed_at=NOW) for age in (1, 6.9)]
+    store.book([replace(classified(3), predicted_at=NOW - 7.1 * DAY) for _ in range(35)] + young)
+    prune, fails = store.prune, iter([True, False, True])
+    monkeypatch.setattr(store, "prune", lambda *of: 1 / 0 if next(fails, False) else prune(*of))
+    metrics = FeedbackMetrics(CollectorRegistry())
+    ledger = Ledger(store, metrics, max_waiting=100)
+    task = asyncio.create_task(retention.prune(ledger, metrics, days=7))
+
+    def receipts(connection: Connection) -> set[Any]:
+        return set(connection.execute(select(tables.label.c.receipt)).scalars())
+
+    async with asyncio.timeout(20):
+        left: set[Any] = set()
+        while left != {label.receipt for label in young}:
+            await asyncio.sleep(0.02)
+            left = await ledger.read(lambda store: store.read(receipts))
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await ledger.close()
+    assert metrics.pruned._value.get() == 35
