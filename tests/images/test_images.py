@@ -3,8 +3,9 @@
 import json
 import os
 import re
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -49,6 +50,8 @@ print(json.dumps({
 
 IMAGE_PYTHON = (3, 11)
 
+Around = Callable[[Path, Path], tuple[str, dict[str, Path]]]
+
 
 def entry_point(dockerfile: Path) -> str:
     """The entry point as the Dockerfile gives it."""
@@ -75,7 +78,17 @@ def link_packages(lock: Path, target: Path) -> None:
         for file in installed.files or ():
             if file.parts[0] != "..":
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
-                (target / file).hardlink_to(installed.locate_file(file))
+                link_or_copy(Path(str(installed.locate_file(file))), target / file)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A file once more: the same one where that is possible, as it is on one file system."""
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        pass  # two packages may have it
+    except OSError:
+        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="module")
@@ -87,31 +100,28 @@ def gateway(engine: Engine, built: list[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def packages(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What is mounted where packages were not installed: installing TensorFlow takes minutes, and what is installed
-    here is the same if it is for the same Python.
+def around(engine: Engine, built: list[str], tmp_path_factory: pytest.TempPathFactory) -> Around:
+    """Builds an image for the packages of a lock file, but without them: installing TensorFlow takes minutes, and what
+    is installed here is the same if it is for the same Python. Returns the tag, and the packages to mount.
     """
-    if "TENSORGATE_IMAGES" in os.environ:
-        return {}
-    if sys.platform != "linux" or sys.version_info[:2] != IMAGE_PYTHON:
+    whole = "TENSORGATE_IMAGES" in os.environ
+    if not whole and (sys.platform != "linux" or sys.version_info[:2] != IMAGE_PYTHON):
         pytest.skip("what is installed here is not for the image's Python; `make images` builds it whole")
-    packages = tmp_path_factory.mktemp("stage") / "packages"
-    link_packages(ROOT / "requirements/embedded.txt", packages)
-    return {"/packages": packages}
 
+    def build(dockerfile: Path, lock: Path) -> tuple[str, dict[str, Path]]:
+        tag = f"tensorgate/{lock.stem}:test"
+        if whole:
+            engine.build(tag, dockerfile, {})
+            built.append(tag)
+            return tag, {}
+        empty, packages = (tmp_path_factory.mktemp(name) / "packages" for name in ("empty", lock.stem))
+        empty.mkdir()
+        engine.build(tag, dockerfile, {"packages": empty.parent})
+        built.append(tag)
+        link_packages(lock, packages)
+        return tag, {"/packages": packages}
 
-@pytest.fixture(scope="module")
-def embedded(
-    engine: Engine, built: list[str], packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    """The embedded server's image."""
-    stages = {}
-    if packages:
-        stages["packages"] = tmp_path_factory.mktemp("empty")
-        (stages["packages"] / "packages").mkdir()
-    engine.build("tensorgate/embedded:test", ROOT / "serving/embedded/Dockerfile", stages)
-    built.append("tensorgate/embedded:test")
-    return built[-1]
+    return build
 
 
 @pytest.mark.timeout(1200)
@@ -137,14 +147,26 @@ def test_gateway_holds_what_it_needs(engine: Engine, gateway: str) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_embedded_server(engine: Engine, embedded: str, packages: dict[str, Path], tmp_path: Path) -> None:
+def test_embedded_server(engine: Engine, around: Around, tmp_path: Path) -> None:
     """The embedded server answers for a model at /models, without rights, and ends when it is told to."""
+    dockerfile = ROOT / "serving/embedded/Dockerfile"
+    tag, packages = around(dockerfile, ROOT / "requirements/embedded.txt")
     models.write_half_plus_two(tmp_path / "models/half_plus_two/1")
     # The image is told of the model as TensorFlow Serving's is.
     flags = ["--port=0", "--rest_api_port=auto", "--model_base_path=/models/half_plus_two"]
     path, body = "/v1/models/model:predict", '{"instances": [[1.0], [2.0], [5.0]]}'
     mounts = packages | {"/models": tmp_path / "models"}
-    dockerfile = ROOT / "serving/embedded/Dockerfile"
-    answer = probe(engine, embedded, dockerfile, r"serving REST on .*:(\d+)", path, body, *flags, mounts=mounts)
+    answer = probe(engine, tag, dockerfile, r"serving REST on .*:(\d+)", path, body, *flags, mounts=mounts)
     assert json.loads(str(answer["answer"])) == {"predictions": [[2.5], [3.0], [4.5]]}
     assert answer["status"] == 0
+
+
+@pytest.mark.timeout(1200)
+def test_mlflow(engine: Engine, around: Around) -> None:
+    """MLflow's server is healthy where it can write to nothing but its own volume."""
+    dockerfile = ROOT / "trainer/mlflow.Dockerfile"
+    tag, packages = around(dockerfile, ROOT / "requirements/mlflow.txt")
+    marker = r"running on http://0.0.0.0:(\d+)"
+    store = ["--backend-store-uri=sqlite:////mlflow/mlflow.db", "--artifacts-destination=/mlflow/artifacts"]
+    answer = probe(engine, tag, dockerfile, marker, "/health", "", "--port=0", *store, mounts=packages)
+    assert answer["answer"] == "OK"
