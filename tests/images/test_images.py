@@ -34,16 +34,17 @@ process.stderr.read()
 print(json.dumps({"answer": answer, "status": process.wait(60)}))
 """
 
-# What a container is made of and may do.
+# What the gateway's container is made of and may do.
 CONTENTS = """
 import importlib.util, json, os, pathlib
-names = ("tensorflow", "keras", "gcsfs", "s3fs", "psycopg")
+for name in ("gcsfs", "psycopg", "s3fs"):
+    importlib.import_module(name)
 places = ("/", "/app", "/packages", "/usr", "/etc")
 files = [path.lstat().st_size for place in ("/app", "/packages") for path in pathlib.Path(place).rglob("*")]
 print(json.dumps({
     "user": os.getuid(),
     "writable": [place for place in places if os.access(place, os.W_OK)],
-    "modules": {name: importlib.util.find_spec(name) is not None for name in names},
+    "modules": [name for name in ("keras", "tensorflow") if importlib.util.find_spec(name)],
     "megabytes": sum(files) / 1e6,
 }))
 """
@@ -142,7 +143,7 @@ def test_gateway_holds_what_it_needs(engine: Engine, gateway: str) -> None:
     found = json.loads(engine.run(gateway, ["python", "-c", CONTENTS], {}).splitlines()[-1])
     assert found["user"] == 65532
     assert found["writable"] == []
-    assert found["modules"] == {"tensorflow": False, "keras": False, "gcsfs": True, "s3fs": True, "psycopg": True}
+    assert found["modules"] == []
     assert found["megabytes"] < 450
 
 
