@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds every overlay, and production with all that it may take, and holds them against the API's schemas; VALIDATE names kubernetes-validate.
+# Builds every overlay, and production with all that it may take, and holds them against the API's schemas; VALIDATE names
+# kubernetes-validate.
 set -euo pipefail
 cd "$(dirname "$0")"
 built=$(mktemp -d)

@@ -112,7 +112,7 @@ resource "aws_iam_role_policy" "task" {
           Sid      = "Encrypt"
           Effect   = "Allow"
           Action   = "kms:GenerateDataKey"
-          Resource = length(local.written) > 0 ? [aws_kms_key.this.arn] : []
+          Resource = [for key in [aws_kms_key.this.arn] : key if length(local.written) > 0]
         },
         {
           # The oldest, when there are too many.
