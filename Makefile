@@ -48,7 +48,7 @@ test: $(READY) ## Run all tests.
 	@# What fails beside another process, on a busy machine, has to pass by itself.
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile || $(BIN)/python -m pytest --last-failed
 
-images: $(READY) ## Build the gateway's and the embedded server's images and run them; needs Docker.
+images: $(READY) ## Build the gateway's and the embedded server's images whole and run them; needs Docker.
 	TENSORGATE_IMAGES=1 $(BIN)/python -m pytest tests/images
 
 screenshots: $(READY) ## Take the pictures of the console in docs/ again; needs Chromium.

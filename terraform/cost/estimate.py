@@ -7,13 +7,13 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-LIVE = HERE.parent / "live"
+TERRAFORM = HERE.parent
 BEGIN, END = "<!-- cost -->\n", "<!-- /cost -->\n"
 
 
 def table(root: str, usage: dict[str, Any], prices: dict[str, Any]) -> str:
     """The cost of one root, as Markdown: dearest first, in US dollars a month."""
-    kinds = prices[root.split("/", maxsplit=1)[0]]
+    kinds = prices[root.split("/")[1]]
     lines = [(amount * kinds[kind]["price"], amount, kinds[kind]) for kind, amount in usage["usage"].items()]
     rows = [
         f"| {kind['what']} | {amount:g} {kind['unit']} | {kind['price']:g} | {cost:.2f} |"
@@ -37,13 +37,13 @@ def main(arguments: list[str]) -> int:
     prices, usage = (yaml.safe_load((HERE / f"{name}.yaml").read_text()) for name in ("prices", "usage"))
     behind = 0
     for root, used in usage.items():
-        file = LIVE / root / "README.md"
+        file = TERRAFORM / root / "README.md"
         text = file.read_text()
         before, rest = text.split(BEGIN)
         after = rest.split(END)[1]
         wanted = f"{before}{BEGIN}{table(root, used, prices)}{END}{after}"
         if wanted != text and "--check" in arguments:
-            sys.stderr.write(f"{file.relative_to(HERE.parents[1])}: run `python terraform/cost/estimate.py`\n")
+            sys.stderr.write(f"{file.relative_to(TERRAFORM.parent)}: run `python terraform/cost/estimate.py`\n")
             behind = 1
         elif wanted != text:
             file.write_text(wanted)

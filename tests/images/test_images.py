@@ -1,10 +1,16 @@
 """The gateway's and the embedded server's images, built and run."""
 
 import json
+import os
 import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.contract import models
 from tests.images.conftest import ROOT, Engine
@@ -28,6 +34,25 @@ process.stderr.read()
 print(json.dumps({"answer": answer, "status": process.wait(60)}))
 """
 
+# What the gateway's container is made of and may do.
+CONTENTS = """
+import importlib.util, json, os, pathlib
+for name in ("gcsfs", "psycopg", "s3fs"):
+    importlib.import_module(name)
+places = ("/", "/app", "/packages", "/usr", "/etc")
+files = [path.lstat().st_size for place in ("/app", "/packages") for path in pathlib.Path(place).rglob("*")]
+print(json.dumps({
+    "user": os.getuid(),
+    "writable": [place for place in places if os.access(place, os.W_OK)],
+    "modules": [name for name in ("keras", "tensorflow") if importlib.util.find_spec(name)],
+    "megabytes": sum(files) / 1e6,
+}))
+"""
+
+IMAGE_PYTHON = (3, 11)
+
+Around = Callable[[Path, Path], tuple[str, dict[str, Path]]]
+
 
 def entry_point(dockerfile: Path) -> str:
     """The entry point as the Dockerfile gives it."""
@@ -35,51 +60,114 @@ def entry_point(dockerfile: Path) -> str:
     return found
 
 
-def probe(engine: Engine, tag: str, dockerfile: Path, *arguments: str) -> dict[str, str | int]:
+def probe(
+    engine: Engine, tag: str, dockerfile: Path, *arguments: str, mounts: Mapping[str, Path] | None = None
+) -> dict[str, str | int]:
     """What a container answers."""
-    output = engine.run(tag, ["python", "-c", PROBE, entry_point(dockerfile), *arguments])
+    output = engine.run(tag, ["python", "-c", PROBE, entry_point(dockerfile), *arguments], mounts or {})
     return json.loads(output.splitlines()[-1])
 
 
+def link_packages(lock: Path, target: Path) -> None:
+    """Puts what is installed of a lock file into a directory, as `pip install --target` does."""
+    pins = [line.removesuffix("\\") for line in lock.read_text().splitlines() if re.match(r"\w", line)]
+    for requirement in map(Requirement, pins):
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        installed = distribution(requirement.name)
+        assert installed.version in requirement.specifier
+        for file in installed.files or ():
+            if file.parts[0] != "..":
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(Path(str(installed.locate_file(file))), target / file)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A file once more: the same one where that is possible, as it is on one file system."""
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        pass  # two packages may have it
+    except OSError:
+        shutil.copy2(source, target)
+
+
 @pytest.fixture(scope="module")
-def gateway(engine: Engine) -> str:
+def gateway(engine: Engine, built: list[str]) -> str:
     """The gateway's image."""
-    engine.build("tensorgate/gateway", ROOT / "gateway/Dockerfile")
-    return "tensorgate/gateway"
+    engine.build("tensorgate/gateway:test", ROOT / "gateway/Dockerfile", {})
+    built.append("tensorgate/gateway:test")
+    return built[-1]
 
 
 @pytest.fixture(scope="module")
-def embedded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The embedded server's image, with a model put in."""
-    engine.build("tensorgate/embedded", ROOT / "serving/embedded/Dockerfile")
-    context = tmp_path_factory.mktemp("context")
-    models.write_half_plus_two(context / "half_plus_two/1")
-    (context / "Dockerfile").write_text("ARG PYTHON\nFROM tensorgate/embedded\nCOPY . /models/\n")
-    engine.build("tensorgate/half_plus_two", context / "Dockerfile", context)
-    return "tensorgate/half_plus_two"
+def around(engine: Engine, built: list[str], tmp_path_factory: pytest.TempPathFactory) -> Around:
+    """Builds an image for the packages of a lock file, but without them: installing TensorFlow takes minutes, and what
+    is installed here is the same if it is for the same Python. Returns the tag, and the packages to mount.
+    """
+    whole = "TENSORGATE_IMAGES" in os.environ
+    if not whole and (sys.platform != "linux" or sys.version_info[:2] != IMAGE_PYTHON):
+        pytest.skip("what is installed here is not for the image's Python; `make images` builds it whole")
+
+    def build(dockerfile: Path, lock: Path) -> tuple[str, dict[str, Path]]:
+        tag = f"tensorgate/{lock.stem}:test"
+        if whole:
+            engine.build(tag, dockerfile, {})
+            built.append(tag)
+            return tag, {}
+        empty, packages = (tmp_path_factory.mktemp(name) / "packages" for name in ("empty", lock.stem))
+        empty.mkdir()
+        engine.build(tag, dockerfile, {"packages": empty.parent})
+        built.append(tag)
+        link_packages(lock, packages)
+        return tag, {"/packages": packages}
+
+    return build
 
 
 @pytest.mark.timeout(1200)
 def test_gateway(engine: Engine, gateway: str) -> None:
-    """The gateway is alive at once, without TensorFlow or rights, and ends when it is told to."""
+    """The gateway is alive at once, where it can write to nothing but its keys, and ends when it is told to."""
     serving = r'"http": "0.0.0.0:(\d+)".*"event": "serving"'
     flags = ["--models=m", "--no-auth.enabled", "--listen=127.0.0.1:0", "--http=0.0.0.0:0", "--drain.delay=0"]
     flags.append("--tls.plaintext-anywhere")
     answer = probe(engine, gateway, ROOT / "gateway/Dockerfile", serving, "/livez", "", *flags)
     assert answer == {"answer": "ok\n", "status": 0}
     keys = ["python", "-m", "gateway", "keys", "--file", "/state/keys.json", "create", "--client", "me"]
-    assert engine.run(gateway, keys).startswith("tg_")
-    code = "import os, importlib.util as u; print(os.getuid(), os.access('/app', os.W_OK), u.find_spec('tensorflow'))"
-    assert engine.run(gateway, ["python", "-c", code]).splitlines()[-1] == "65532 False None"
+    assert engine.run(gateway, keys, {}).startswith("tg_")
+
+
+@pytest.mark.timeout(1200)
+def test_gateway_holds_what_it_needs(engine: Engine, gateway: str) -> None:
+    """No TensorFlow, no rights, and a fraction of TensorFlow's size; but what buckets and PostgreSQL need."""
+    found = json.loads(engine.run(gateway, ["python", "-c", CONTENTS], {}).splitlines()[-1])
+    assert found["user"] == 65532
+    assert found["writable"] == []
+    assert found["modules"] == []
+    assert found["megabytes"] < 450
 
 
 @pytest.mark.timeout(1800)
-def test_embedded_server(engine: Engine, embedded: str) -> None:
+def test_embedded_server(engine: Engine, around: Around, tmp_path: Path) -> None:
     """The embedded server answers for a model at /models, without rights, and ends when it is told to."""
+    dockerfile = ROOT / "serving/embedded/Dockerfile"
+    tag, packages = around(dockerfile, ROOT / "requirements/embedded.txt")
+    models.write_half_plus_two(tmp_path / "models/half_plus_two/1")
     # The image is told of the model as TensorFlow Serving's is.
     flags = ["--port=0", "--rest_api_port=auto", "--model_base_path=/models/half_plus_two"]
     path, body = "/v1/models/model:predict", '{"instances": [[1.0], [2.0], [5.0]]}'
-    dockerfile = ROOT / "serving/embedded/Dockerfile"
-    answer = probe(engine, embedded, dockerfile, r"serving REST on .*:(\d+)", path, body, *flags)
+    mounts = packages | {"/models": tmp_path / "models"}
+    answer = probe(engine, tag, dockerfile, r"serving REST on .*:(\d+)", path, body, *flags, mounts=mounts)
     assert json.loads(str(answer["answer"])) == {"predictions": [[2.5], [3.0], [4.5]]}
     assert answer["status"] == 0
+
+
+@pytest.mark.timeout(1200)
+def test_mlflow(engine: Engine, around: Around) -> None:
+    """MLflow's server is healthy where it can write to nothing but its own volume."""
+    dockerfile = ROOT / "trainer/mlflow.Dockerfile"
+    tag, packages = around(dockerfile, ROOT / "requirements/mlflow.txt")
+    marker = r"running on http://0.0.0.0:(\d+)"
+    store = ["--backend-store-uri=sqlite:////mlflow/mlflow.db", "--artifacts-destination=/mlflow/artifacts"]
+    answer = probe(engine, tag, dockerfile, marker, "/health", "", "--port=0", *store, mounts=packages)
+    assert answer["answer"] == "OK"

@@ -10,7 +10,7 @@ locals {
   }) }
 }
 
-# What ECS does to start a task: pull, read the secret that becomes a variable, write logs.
+# What ECS does to start a task: pull, read the secrets that become variables, write logs.
 resource "aws_iam_role" "execution" {
   name               = "${var.name}-execution"
   assume_role_policy = local.assume["ecs-tasks"]
@@ -42,22 +42,29 @@ resource "aws_iam_role_policy" "execution" {
         Resource = [for group in aws_cloudwatch_log_group.this : "${group.arn}:*"]
       },
       {
-        Sid      = "ReceiptKey"
+        Sid      = "Secrets"
         Effect   = "Allow"
         Action   = "secretsmanager:GetSecretValue"
-        Resource = aws_secretsmanager_secret.receipt_key.arn
+        Resource = concat([aws_secretsmanager_secret.receipt_key.arn], var.feedback[*].database_url_secret)
       },
       {
         Sid      = "Decrypt"
         Effect   = "Allow"
         Action   = "kms:Decrypt"
-        Resource = aws_kms_key.this.arn
+        Resource = concat([aws_kms_key.this.arn], compact(var.feedback[*].kms_key_arn))
       },
     ]
   })
 }
 
-# What the containers do: read models and keys.
+# What the containers do: read models and keys; write the plans of roll-outs and captured requests, if asked to.
+locals {
+  written = concat(
+    var.model_rollouts ? flatten([for model in var.models : ["${model}/rollout.json", "${model}/.rollout/*"]]) : [],
+    var.capture == null ? [] : ["captured/*"],
+  )
+}
+
 resource "aws_iam_role" "task" {
   name               = "${var.name}-task"
   assume_role_policy = local.assume["ecs-tasks"]
@@ -69,7 +76,7 @@ resource "aws_iam_role_policy" "task" {
   role = aws_iam_role.task.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       {
         Sid      = "List"
         Effect   = "Allow"
@@ -94,7 +101,27 @@ resource "aws_iam_role_policy" "task" {
         Action   = "kms:Decrypt"
         Resource = aws_kms_key.this.arn
       },
-    ]
+      ], [for statement in [
+        {
+          Sid      = "Write"
+          Effect   = "Allow"
+          Action   = "s3:PutObject"
+          Resource = [for name in local.written : "${aws_s3_bucket.models.arn}/${name}"]
+        },
+        {
+          Sid      = "Encrypt"
+          Effect   = "Allow"
+          Action   = "kms:GenerateDataKey"
+          Resource = [for key in [aws_kms_key.this.arn] : key if length(local.written) > 0]
+        },
+        {
+          # The oldest, when there are too many.
+          Sid      = "Prune"
+          Effect   = "Allow"
+          Action   = "s3:DeleteObject"
+          Resource = [for name in local.written : "${aws_s3_bucket.models.arn}/${name}" if name == "captured/*"]
+        },
+    ] : statement if length(statement.Resource) > 0])
   })
 }
 

@@ -14,15 +14,21 @@ locals {
   task_subnets          = var.network.vpc_id == null ? module.network[0].private_subnet_ids : var.network.task_subnet_ids
   load_balancer_subnets = var.network.vpc_id != null ? var.network.load_balancer_subnet_ids : var.auth.public ? module.network[0].public_subnet_ids : module.network[0].private_subnet_ids
 
+  groups = { for name, group in aws_security_group.this : name => group.id }
+
   # One rule each, and no rule that another holds.
   rules = merge(
     { for caller in var.auth.callers : "call from ${caller}" => {
-      group = "load_balancer", direction = "in", port = 443, cidr = startswith(caller, "sg-") ? null : caller, peer = startswith(caller, "sg-") ? caller : null
+      group = local.groups.load_balancer, direction = "in", port = 443, cidr = startswith(caller, "sg-") ? null : caller, peer = startswith(caller, "sg-") ? caller : null
     } },
     {
-      "load balancer to gateway"   = { group = "load_balancer", direction = "out", port = local.grpc_port, cidr = null, peer = aws_security_group.this["task"].id }
-      "gateway from load balancer" = { group = "task", direction = "in", port = local.grpc_port, cidr = null, peer = aws_security_group.this["load_balancer"].id }
-      "AWS services"               = { group = "task", direction = "out", port = 443, cidr = "0.0.0.0/0", peer = null }
+      "load balancer to gateway"   = { group = local.groups.load_balancer, direction = "out", port = local.grpc_port, cidr = null, peer = local.groups.task }
+      "gateway from load balancer" = { group = local.groups.task, direction = "in", port = local.grpc_port, cidr = null, peer = local.groups.load_balancer }
+      "AWS services"               = { group = local.groups.task, direction = "out", port = 443, cidr = "0.0.0.0/0", peer = null }
+    },
+    var.feedback == null ? {} : {
+      "gateway to database"   = { group = local.groups.task, direction = "out", port = 5432, cidr = null, peer = var.feedback.security_group }
+      "database from gateway" = { group = var.feedback.security_group, direction = "in", port = 5432, cidr = null, peer = local.groups.task }
     },
   )
 }
@@ -44,7 +50,7 @@ resource "aws_security_group" "this" {
 resource "aws_vpc_security_group_ingress_rule" "this" {
   for_each = { for name, rule in local.rules : name => rule if rule.direction == "in" }
 
-  security_group_id            = aws_security_group.this[each.value.group].id
+  security_group_id            = each.value.group
   description                  = each.key
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
@@ -57,7 +63,7 @@ resource "aws_vpc_security_group_ingress_rule" "this" {
 resource "aws_vpc_security_group_egress_rule" "this" {
   for_each = { for name, rule in local.rules : name => rule if rule.direction == "out" }
 
-  security_group_id            = aws_security_group.this[each.value.group].id
+  security_group_id            = each.value.group
   description                  = each.key
   ip_protocol                  = "tcp"
   from_port                    = each.value.port

@@ -46,6 +46,19 @@ resource "aws_s3_bucket_lifecycle_configuration" "models" {
       days_after_initiation = 1
     }
   }
+  dynamic "rule" {
+    for_each = var.capture == null ? [] : [var.capture]
+    content {
+      id     = "expire-captured"
+      status = "Enabled"
+      filter {
+        prefix = "captured/"
+      }
+      expiration {
+        days = rule.value.days
+      }
+    }
+  }
   depends_on = [aws_s3_bucket_versioning.models]
 }
 
@@ -89,7 +102,7 @@ resource "aws_s3_object" "model_config" {
   content = templatefile("${path.module}/models.config.tftpl", {
     path            = local.models_path
     models          = var.models
-    loaded_versions = var.model_store.loaded_versions
+    loaded_versions = local.loaded_versions
   })
   depends_on = [aws_s3_bucket_versioning.models, aws_s3_bucket_server_side_encryption_configuration.models]
 }

@@ -6,6 +6,25 @@ locals {
   models_path = "/models"
   keys_path   = "/keys"
 
+  loaded_versions = coalesce(var.model_store.loaded_versions, var.model_rollouts ? 3 : 2)
+
+  # What is off unless asked for.
+  optional_environment = merge(
+    var.model_rollouts ? {
+      TENSORGATE_ROLLOUT__PLANS    = "s3://${aws_s3_bucket.models.id}"
+      TENSORGATE_ROLLOUT__REPLICAS = tostring(var.scaling.max_instances)
+    } : {},
+    var.capture == null ? {} : {
+      TENSORGATE_CAPTURE__PATH          = "s3://${aws_s3_bucket.models.id}/captured"
+      TENSORGATE_CAPTURE__SAMPLING_RATE = tostring(var.capture.sampling_rate)
+    },
+  )
+  secrets = merge(
+    { TENSORGATE_RECEIPT_KEY = aws_secretsmanager_secret_version.receipt_key.arn },
+    var.auth.receipt_key_fallback ? { TENSORGATE_RECEIPT_KEY_FALLBACKS = "${aws_secretsmanager_secret.receipt_key.arn}::AWSPREVIOUS:" } : {},
+    var.feedback == null ? {} : { TENSORGATE_FEEDBACK__DATABASE_URL = var.feedback.database_url_secret },
+  )
+
   gateway_environment = merge({
     TENSORGATE_MODELS           = join(",", var.models)
     TENSORGATE_LISTEN           = "0.0.0.0:${local.grpc_port}"
@@ -18,12 +37,12 @@ locals {
     TENSORGATE_DRAIN__GRACE = "60"
     # TLS ends at the load balancer, and nothing else reaches the task.
     TENSORGATE_TLS__PLAINTEXT_ANYWHERE = "true"
-  }, var.settings)
+  }, local.optional_environment, var.settings)
 
   sync_environment = {
     BUCKET          = aws_s3_bucket.models.id
     MODELS          = join(" ", var.models)
-    LOADED_VERSIONS = tostring(var.model_store.loaded_versions)
+    LOADED_VERSIONS = tostring(local.loaded_versions)
     MODELS_PATH     = local.models_path
     KEYS_SECRET     = var.auth.api_keys ? aws_secretsmanager_secret.keys.arn : ""
     KEYS_PATH       = local.keys_path
@@ -49,7 +68,7 @@ resource "aws_ecs_task_definition" "this" {
       portMappings = [{ name = "grpc", containerPort = local.grpc_port, hostPort = local.grpc_port, protocol = "tcp", appProtocol = "grpc" }]
       environment  = [for name, value in local.gateway_environment : { name = name, value = value }]
       dockerLabels = { receipt_key_version = tostring(var.auth.receipt_key_version) } # a new key is a new deployment
-      secrets      = [{ name = "TENSORGATE_RECEIPT_KEY", valueFrom = aws_secretsmanager_secret_version.receipt_key.arn }]
+      secrets      = [for name, arn in local.secrets : { name = name, valueFrom = arn }]
       dependsOn    = [{ containerName = "server", condition = "HEALTHY" }]
       mountPoints  = [{ sourceVolume = "keys", containerPath = local.keys_path, readOnly = true }]
       stopTimeout  = 75

@@ -114,13 +114,13 @@ variable "model_store" {
   description = <<-EOT
     The bucket of the models. publishers: who may add versions (never change or delete one), as ARNs of
     IAM roles.
-    loaded_versions: versions of each model in memory, two so that a new one can be compared with the one before.
+    loaded_versions: versions of each model in memory, by default two so that a new one can be compared with the one before.
     poll_seconds: how often tasks look for new versions and keys.
     noncurrent_days: how long what was deleted or replaced can be had back.
   EOT
   type = object({
     publishers      = optional(list(string), [])
-    loaded_versions = optional(number, 2)
+    loaded_versions = optional(number)
     poll_seconds    = optional(number, 30)
     noncurrent_days = optional(number, 30)
     force_destroy   = optional(bool, false)
@@ -129,7 +129,7 @@ variable "model_store" {
   nullable = false
 
   validation {
-    condition     = var.model_store.loaded_versions >= 1 && var.model_store.noncurrent_days >= 1 && var.model_store.poll_seconds >= 5
+    condition     = coalesce(var.model_store.loaded_versions, 1) >= 1 && var.model_store.noncurrent_days >= 1 && var.model_store.poll_seconds >= 5
     error_message = "loaded_versions and noncurrent_days are 1 or more, poll_seconds 5 or more."
   }
   validation {
@@ -141,13 +141,15 @@ variable "model_store" {
 variable "auth" {
   description = <<-EOT
     Who may call. public: the load balancer has public addresses. callers: CIDR blocks and security groups that reach it; 0.0.0.0/0
-    needs public. api_keys: whether the gateway wants a key. receipt_key_version: raise it to have a new key sign prediction ids.
+    needs public. api_keys: whether the gateway wants a key. receipt_key_version: raise it to have a new key sign prediction ids;
+    receipt_key_fallback: whether ids that the key before signed are still taken.
   EOT
   type = object({
-    public              = optional(bool, false)
-    callers             = optional(list(string), [])
-    api_keys            = optional(bool, true)
-    receipt_key_version = optional(number, 1)
+    public               = optional(bool, false)
+    callers              = optional(list(string), [])
+    api_keys             = optional(bool, true)
+    receipt_key_version  = optional(number, 1)
+    receipt_key_fallback = optional(bool, false)
   })
   default  = {}
   nullable = false
@@ -155,6 +157,10 @@ variable "auth" {
   validation {
     condition     = var.auth.public || !contains(var.auth.callers, "0.0.0.0/0")
     error_message = "0.0.0.0/0 lets everybody call: set auth.public = true if that is meant."
+  }
+  validation {
+    condition     = !var.auth.receipt_key_fallback || var.auth.receipt_key_version > 1
+    error_message = "There is no key before the first: raise auth.receipt_key_version with auth.receipt_key_fallback."
   }
   validation {
     condition     = var.auth.api_keys || !var.auth.public
@@ -199,8 +205,56 @@ variable "settings" {
     error_message = "Each setting is named as the gateway's environment variable: TENSORGATE_…; `python -m gateway --help` lists them."
   }
   validation {
-    condition     = length(setintersection(keys(var.settings), ["TENSORGATE_RECEIPT_KEY", "TENSORGATE_AUTH__ENABLED"])) == 0
-    error_message = "The receipt key is a secret of this module's own, and auth.api_keys says whether keys are asked for."
+    condition     = length(setintersection(keys(var.settings), ["TENSORGATE_RECEIPT_KEY", "TENSORGATE_RECEIPT_KEY_FALLBACKS", "TENSORGATE_AUTH__ENABLED", "TENSORGATE_FEEDBACK__DATABASE_URL"])) == 0
+    error_message = "Secrets come by reference: the receipt keys are this module's own, feedback names the database's. auth.api_keys says whether keys are asked for."
+  }
+}
+
+variable "feedback" {
+  description = "Labels that callers bring back (docs/quality.md), kept in PostgreSQL. database_url_secret: ARN of the secret whose value is postgresql://USER:PASSWORD@HOST/DATABASE; kms_key_arn: what encrypts it, if not AWS's own key; security_group: the database's, which is opened to the tasks on port 5432 (its network is `network`)."
+  type = object({
+    database_url_secret = string
+    kms_key_arn         = optional(string)
+    security_group      = string
+  })
+  default = null
+
+  validation {
+    condition     = var.feedback == null ? true : can(regex("^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^:]+$", var.feedback.database_url_secret))
+    error_message = "feedback.database_url_secret is the ARN of a secret, such as arn:aws:secretsmanager:eu-west-1:123456789012:secret:digits-feedback-a1b2c3: not the URL itself."
+  }
+  validation {
+    condition     = var.feedback == null ? true : can(regex("^sg-[0-9a-f]+$", var.feedback.security_group))
+    error_message = "feedback.security_group is the database's, such as sg-0123456789abcdef0."
+  }
+}
+
+variable "model_rollouts" {
+  description = "Roll-outs of model versions (docs/rollouts.md): the gateways keep their plans in the model store, and may write there nothing else. loaded_versions is then 3 by default."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.model_rollouts || coalesce(var.model_store.loaded_versions, 3) >= 3
+    error_message = "A roll-out wants the stable version, the candidate and what is published meanwhile: leave model_store.loaded_versions out, or make it 3 or more."
+  }
+}
+
+variable "capture" {
+  description = "A sample of the requests and answers (docs/capture.md), under captured/ in the model store, where publishers can read it: the share of requests, and the days that they are kept."
+  type = object({
+    sampling_rate = optional(number, 0.01)
+    days          = optional(number, 30)
+  })
+  default = null
+
+  validation {
+    condition     = var.capture == null ? true : var.capture.sampling_rate > 0 && var.capture.sampling_rate <= 1 && var.capture.days >= 1
+    error_message = "capture.sampling_rate is more than 0 and no more than 1, days 1 or more."
+  }
+  validation {
+    condition     = var.capture == null || !contains(var.models, "captured")
+    error_message = "captured/ in the model store is where requests are kept: give the model another name, or leave capture out."
   }
 }
 

@@ -10,6 +10,27 @@ resource "google_storage_bucket_iam_member" "reader" {
   member = "serviceAccount:${google_service_account.this.email}"
 }
 
+# Where the service writes: the plans of roll-outs, captured requests.
+locals {
+  written = merge(
+    { for model in var.models : model => ["${model}/rollout.json", "${model}/.rollout/"] if var.model_rollouts },
+    var.capture == null ? {} : { captured = ["captured/"] },
+  )
+}
+
+resource "google_storage_bucket_iam_member" "writer" {
+  for_each = local.written
+
+  bucket = google_storage_bucket.models.name
+  role   = "roles/storage.objectUser"
+  member = "serviceAccount:${google_service_account.this.email}"
+
+  condition {
+    title      = "write-${each.key}"
+    expression = join(" || ", [for prefix in each.value : "resource.name.startsWith('projects/_/buckets/${google_storage_bucket.models.name}/objects/${prefix}')"])
+  }
+}
+
 # Creator and viewer, not user: a published version is never overwritten or deleted.
 resource "google_storage_bucket_iam_member" "publishers" {
   for_each = {
@@ -23,10 +44,10 @@ resource "google_storage_bucket_iam_member" "publishers" {
 }
 
 resource "google_secret_manager_secret_iam_member" "this" {
-  for_each = {
+  for_each = merge({
     keys        = google_secret_manager_secret.keys.secret_id
     receipt_key = google_secret_manager_secret.receipt_key.secret_id
-  }
+  }, var.feedback == null ? {} : { feedback = var.feedback.database_url_secret })
 
   project   = var.project_id
   secret_id = each.value

@@ -4,6 +4,26 @@ locals {
   server_port = 8500
   models_path = "/models"
 
+  # What is off unless asked for.
+  optional_environment = merge(
+    var.model_rollouts ? {
+      TENSORGATE_ROLLOUT__PLANS    = google_storage_bucket.models.url
+      TENSORGATE_ROLLOUT__REPLICAS = tostring(var.scaling.max_instances)
+    } : {},
+    var.capture == null ? {} : {
+      TENSORGATE_CAPTURE__PATH          = "${google_storage_bucket.models.url}/captured"
+      TENSORGATE_CAPTURE__SAMPLING_RATE = tostring(var.capture.sampling_rate)
+    },
+  )
+
+  receipt_key = { secret = google_secret_manager_secret.receipt_key.secret_id, version = google_secret_manager_secret_version.receipt_key.version }
+  secrets = merge(
+    { TENSORGATE_RECEIPT_KEY = local.receipt_key },
+    # Versions are counted, and the one before is kept.
+    var.auth.receipt_key_fallback ? { TENSORGATE_RECEIPT_KEY_FALLBACKS = merge(local.receipt_key, { version = tostring(local.receipt_key.version - 1) }) } : {},
+    var.feedback == null ? {} : { TENSORGATE_FEEDBACK__DATABASE_URL = { secret = var.feedback.database_url_secret, version = "latest" } },
+  )
+
   # Cloud Run sends no calls after SIGTERM and kills ten seconds later.
   environment = merge({
     TENSORGATE_MODELS           = join(",", var.models)
@@ -16,7 +36,7 @@ locals {
     TENSORGATE_DRAIN__GRACE     = "8"
     # TLS ends at Google's front end.
     TENSORGATE_TLS__PLAINTEXT_ANYWHERE = "true"
-  }, var.settings)
+  }, local.optional_environment, var.settings)
 }
 
 resource "google_cloud_run_v2_service" "this" {
@@ -68,12 +88,15 @@ resource "google_cloud_run_v2_service" "this" {
         }
       }
 
-      env {
-        name = "TENSORGATE_RECEIPT_KEY"
-        value_source {
-          secret_key_ref {
-            secret  = google_secret_manager_secret.receipt_key.secret_id
-            version = google_secret_manager_secret_version.receipt_key.version
+      dynamic "env" {
+        for_each = local.secrets
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value.secret
+              version = env.value.version
+            }
           }
         }
       }
@@ -205,5 +228,6 @@ resource "google_cloud_run_v2_service" "this" {
   depends_on = [
     google_secret_manager_secret_iam_member.this,
     google_storage_bucket_iam_member.reader,
+    google_storage_bucket_iam_member.writer,
   ]
 }

@@ -21,6 +21,18 @@ resource "google_storage_bucket" "models" {
       with_state                 = "ARCHIVED"
     }
   }
+  dynamic "lifecycle_rule" {
+    for_each = var.capture == null ? [] : [var.capture]
+    content {
+      action {
+        type = "Delete"
+      }
+      condition {
+        age            = lifecycle_rule.value.days
+        matches_prefix = ["captured/"]
+      }
+    }
+  }
   lifecycle_rule {
     action {
       type = "AbortIncompleteMultipartUpload"
@@ -39,7 +51,7 @@ resource "google_storage_bucket_object" "model_config" {
   content = templatefile("${path.module}/models.config.tftpl", {
     path            = local.models_path
     models          = var.models
-    loaded_versions = var.model_store.loaded_versions
+    loaded_versions = coalesce(var.model_store.loaded_versions, var.model_rollouts ? 3 : 2)
   })
 }
 

@@ -1,5 +1,7 @@
 """The Kubernetes overlays, built: what must be true of them beyond the API's schemas."""
 
+import json
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -17,12 +19,16 @@ NAMES = sorted(path.name for path in OVERLAYS.iterdir())
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
 
+def kustomize(directory: Path) -> list[dict[str, Any]]:
+    """The objects of an overlay."""
+    command = ["kubectl", "kustomize", directory]
+    return list(yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+
+
 @cache
 def build(overlay: str) -> dict[str, Any]:
     """The overlay's objects, by kind: there is one of each."""
-    command = ["kubectl", "kustomize", OVERLAYS / overlay]
-    built = subprocess.run(command, capture_output=True, text=True, check=True)
-    objects = list(yaml.safe_load_all(built.stdout))
+    objects = kustomize(OVERLAYS / overlay)
     kinds = {item["kind"]: item for item in objects}
     assert len(kinds) == len(objects)
     return kinds
@@ -90,6 +96,27 @@ def test_secrets_by_reference(overlay: str) -> None:
     assert "Secret" not in build(overlay)
     key = next(v for v in containers(overlay)["gateway"]["env"] if v["name"] == "TENSORGATE_RECEIPT_KEY")
     assert set(key) == {"name", "valueFrom"}
+
+
+def test_off_until_an_overlay_takes_it(tmp_path: Path) -> None:
+    """With its components production takes labels and rolls versions out; its secrets are references still."""
+    assert not re.search("FEEDBACK|ROLLOUT|CAPTURE", json.dumps(containers("production")))
+    shutil.copytree(OVERLAYS.parent, tmp_path / "kubernetes")
+    overlay = tmp_path / "kubernetes/overlays/production"
+    settings = yaml.safe_load((overlay / "kustomization.yaml").read_text())
+    settings["components"] += ["../../components/feedback", "../../components/model_rollouts"]
+    settings["configMapGenerator"] = [{"name": "digits-writes", "literals": ["TENSORGATE_ROLLOUT__PLANS=gs://bucket"]}]
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(settings))
+    objects = kustomize(overlay)
+    (deployment,) = (item for item in objects if item["kind"] == "Deployment")
+    gateway = next(c for c in deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "gateway")
+    url = next(v for v in gateway["env"] if v["name"] == "TENSORGATE_FEEDBACK__DATABASE_URL")
+    assert url["valueFrom"] == {"secretKeyRef": {"name": "digits-feedback", "key": "url"}}
+    (taken,) = gateway["envFrom"]
+    data = {item["metadata"]["name"]: item["data"] for item in objects if item["kind"] == "ConfigMap"}
+    assert data[taken["configMapRef"]["name"]] == {"TENSORGATE_ROLLOUT__PLANS": "gs://bucket"}
+    (policy,) = (item for item in objects if item["kind"] == "NetworkPolicy")
+    assert {5432, 443} <= {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
 
 
 def test_termination_outlasts_the_drain() -> None:

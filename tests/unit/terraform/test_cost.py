@@ -27,16 +27,18 @@ def test_readmes_follow_the_prices(tmp_path: Path) -> None:
     prices.write_text(prices.read_text().replace("price: 0.04048", "price: 0.05"))
     ended = check(copy)
     assert ended.returncode == 1
-    assert re.findall(r"live/(\S+)/README", ended.stderr) == ["aws/staging", "aws/production"]
+    assert re.findall(r"(\S+)/README", ended.stderr) == [
+        "terraform/live/aws/staging",
+        "terraform/live/aws/production",
+    ]
 
 
 def test_usage_is_of_the_roots() -> None:
     """Every root has an estimate, for as many instances and NAT gateways as it runs at least."""
-    assert set(USAGE) == {
-        str(path.parent.relative_to(TERRAFORM / "live")) for path in TERRAFORM.glob("live/*/*/main.tf")
-    }
+    roots = [*TERRAFORM.glob("live/*/*/main.tf"), *TERRAFORM.glob("bootstrap/*/main.tf")]
+    assert set(USAGE) == {str(path.parent.relative_to(TERRAFORM)) for path in roots}
     for root, usage in USAGE.items():
-        text = (TERRAFORM / "live" / root / "main.tf").read_text()
+        text = (TERRAFORM / root / "main.tf").read_text()
         for name, variable in (("instances", "min_instances"), ("nat_gateways", "nat_gateways")):
             found = re.search(rf"{variable}\s*= (\d+)", text)
             assert (int(found[1]) if found else None) == usage.get(name)

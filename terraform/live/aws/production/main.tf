@@ -33,8 +33,11 @@ module "serving" {
   auth                = var.auth
   domain              = var.domain
   rollout             = { percent = 10 }
+  feedback            = var.feedback
+  model_rollouts      = var.model_rollouts
+  capture             = var.capture
   alerts              = { emails = var.emails }
-  network             = { nat_gateways = 2 }
+  network             = merge(var.network, { nat_gateways = 2 })
   budget              = var.budget
   log_retention_days  = 90
   deletion_protection = true

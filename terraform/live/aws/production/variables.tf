@@ -24,10 +24,11 @@ variable "publishers" {
 variable "auth" {
   description = "Who may call; as in the module."
   type = object({
-    public              = optional(bool)
-    callers             = optional(list(string))
-    api_keys            = optional(bool)
-    receipt_key_version = optional(number)
+    public               = optional(bool)
+    callers              = optional(list(string))
+    api_keys             = optional(bool)
+    receipt_key_version  = optional(number)
+    receipt_key_fallback = optional(bool)
   })
   default = {}
 }
@@ -48,4 +49,32 @@ variable "budget" {
   description = "Monthly amount in US dollars."
   type        = object({ amount = number })
   default     = null
+}
+
+variable "feedback" {
+  description = "The secret of the PostgreSQL URL that labels are kept by; as in the module. Without it no labels are taken."
+  type        = object({ database_url_secret = string, kms_key_arn = optional(string), security_group = string })
+  default     = null
+}
+
+variable "model_rollouts" {
+  description = "Whether new model versions are rolled out by plans and evidence; otherwise the highest answers."
+  type        = bool
+  default     = false
+}
+
+variable "capture" {
+  description = "The share of requests that is kept in the model store, and for how many days; as in the module. Without it none is."
+  type        = object({ sampling_rate = optional(number), days = optional(number) })
+  default     = null
+}
+
+variable "network" {
+  description = "A network that there is, the database's say; without it one is made."
+  type = object({
+    vpc_id                   = optional(string)
+    task_subnet_ids          = optional(list(string))
+    load_balancer_subnet_ids = optional(list(string))
+  })
+  default = {}
 }

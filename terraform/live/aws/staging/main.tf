@@ -33,8 +33,11 @@ module "serving" {
   auth                = var.auth
   domain              = var.domain
   rollout             = { percent = 100 }
+  feedback            = var.feedback
+  model_rollouts      = var.model_rollouts
+  capture             = var.capture
   alerts              = { emails = var.emails }
-  network             = { nat_gateways = 1 }
+  network             = merge(var.network, { nat_gateways = 1 })
   budget              = var.budget
   log_retention_days  = 14
   deletion_protection = false

@@ -33,7 +33,11 @@ module "serving" {
   auth                = var.auth
   domain              = var.domain
   rollout             = var.rollout
+  feedback            = var.feedback
+  model_rollouts      = var.model_rollouts
+  capture             = var.capture
   alerts              = { emails = var.emails }
+  network             = var.network
   budget              = var.budget
   log_retention_days  = 14
   deletion_protection = false

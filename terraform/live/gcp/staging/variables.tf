@@ -24,10 +24,11 @@ variable "publishers" {
 variable "auth" {
   description = "Who may call; as in the module."
   type = object({
-    public              = optional(bool)
-    callers             = optional(list(string))
-    api_keys            = optional(bool)
-    receipt_key_version = optional(number)
+    public               = optional(bool)
+    callers              = optional(list(string))
+    api_keys             = optional(bool)
+    receipt_key_version  = optional(number)
+    receipt_key_fallback = optional(bool)
   })
   default = {}
 }
@@ -58,5 +59,29 @@ variable "rollout" {
 variable "budget" {
   description = "Billing account and monthly amount."
   type        = object({ billing_account = string, amount = number })
+  default     = null
+}
+
+variable "feedback" {
+  description = "The secret of the PostgreSQL URL that labels are kept by; as in the module. Without it no labels are taken."
+  type        = object({ database_url_secret = string })
+  default     = null
+}
+
+variable "model_rollouts" {
+  description = "Whether new model versions are rolled out by plans and evidence; otherwise the highest answers."
+  type        = bool
+  default     = false
+}
+
+variable "capture" {
+  description = "The share of requests that is kept in the model store, and for how many days; as in the module. Without it none is."
+  type        = object({ sampling_rate = optional(number), days = optional(number) })
+  default     = null
+}
+
+variable "network" {
+  description = "A subnetwork through which the containers call out, to the database say."
+  type        = object({ network = string, subnetwork = string, tags = optional(list(string)), all_traffic = optional(bool) })
   default     = null
 }

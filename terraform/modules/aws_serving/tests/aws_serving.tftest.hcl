@@ -85,6 +85,14 @@ run "private_and_wired" {
     condition     = aws_secretsmanager_secret_version.receipt_key.secret_string == null && aws_secretsmanager_secret_version.receipt_key.secret_string_wo == null
     error_message = "No secret's value is in the state."
   }
+  assert {
+    condition = (
+      !anytrue([for env in jsondecode(aws_ecs_task_definition.this[0].container_definitions)[0].environment : can(regex("FEEDBACK|ROLLOUT|CAPTURE", env.name))]) &&
+      length(aws_s3_bucket_lifecycle_configuration.models.rule) == 1 &&
+      strcontains(aws_s3_object.model_config.content, "num_versions: 2")
+    )
+    error_message = "Labels, roll-outs of versions and captured requests are off."
+  }
 }
 
 run "least_rights" {
@@ -111,6 +119,74 @@ run "least_rights" {
       statement.Effect == "Deny" || jsonencode(statement.Principal) == jsonencode({ AWS = ["arn:aws:iam::123456789012:role/trainer"] })
     ])
     error_message = "Publishers, and nobody else, may write models."
+  }
+}
+
+run "feedback_rollouts_and_capture" {
+  variables {
+    feedback = {
+      database_url_secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:feedback-a1b2c3"
+      kms_key_arn         = "arn:aws:kms:eu-west-1:123456789012:key/feedback"
+      security_group      = "sg-0123456789abcdef0"
+    }
+    auth           = { receipt_key_version = 2, receipt_key_fallback = true }
+    models         = ["digits", "letters"]
+    model_rollouts = true
+    capture        = { sampling_rate = 0.05, days = 7 }
+  }
+  assert {
+    condition = { for secret in jsondecode(aws_ecs_task_definition.this[0].container_definitions)[0].secrets : secret.name => secret.valueFrom } == {
+      TENSORGATE_RECEIPT_KEY            = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:receipt-a1b2c3"
+      TENSORGATE_RECEIPT_KEY_FALLBACKS  = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:secret-a1b2c3::AWSPREVIOUS:"
+      TENSORGATE_FEEDBACK__DATABASE_URL = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:feedback-a1b2c3"
+    }
+    error_message = "The database's URL comes from Secrets Manager, and what the key before signed is still taken."
+  }
+  assert {
+    condition = alltrue([
+      for arn in ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:feedback-a1b2c3", "arn:aws:kms:eu-west-1:123456789012:key/feedback"] :
+      contains(flatten([for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Resource]), arn)
+    ])
+    error_message = "Whoever starts the tasks may read and decrypt the secret."
+  }
+  assert {
+    condition = (
+      aws_vpc_security_group_egress_rule.this["gateway to database"].referenced_security_group_id == "sg-0123456789abcdef0" &&
+      aws_vpc_security_group_ingress_rule.this["database from gateway"].security_group_id == "sg-0123456789abcdef0" &&
+      aws_vpc_security_group_ingress_rule.this["database from gateway"].from_port == 5432
+    )
+    error_message = "The tasks reach the database, on its port alone."
+  }
+  assert {
+    condition = alltrue([
+      for name, value in {
+        TENSORGATE_ROLLOUT__PLANS         = "s3://bucket"
+        TENSORGATE_ROLLOUT__REPLICAS      = "10"
+        TENSORGATE_CAPTURE__PATH          = "s3://bucket/captured"
+        TENSORGATE_CAPTURE__SAMPLING_RATE = "0.05"
+      } : { for env in jsondecode(aws_ecs_task_definition.this[0].container_definitions)[0].environment : env.name => env.value }[name] == value
+    ])
+    error_message = "Plans and captured requests are kept in the model store, and a verdict is shared by all tasks that there may be."
+  }
+  assert {
+    condition = {
+      for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid => toset(statement.Resource) if contains(["Write", "Prune"], statement.Sid)
+      } == {
+      Write = toset([for name in ["digits/rollout.json", "digits/.rollout/*", "letters/rollout.json", "letters/.rollout/*", "captured/*"] : "arn:aws:s3:::bucket/${name}"])
+      Prune = toset(["arn:aws:s3:::bucket/captured/*"])
+    }
+    error_message = "The containers write plans and captured requests, and no model."
+  }
+  assert {
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.models.rule : rule.expiration[0].days if rule.id == "expire-captured"] == [7]
+    error_message = "What is captured is kept as long as asked."
+  }
+  assert {
+    condition = (
+      strcontains(aws_s3_object.model_config.content, "num_versions: 3") &&
+      { for env in jsondecode(aws_ecs_task_definition.this[0].container_definitions)[2].environment : env.name => env.value }["LOADED_VERSIONS"] == "3"
+    )
+    error_message = "The stable version stays loaded while another is published beside the candidate."
   }
 }
 

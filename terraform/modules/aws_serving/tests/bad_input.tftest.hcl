@@ -41,7 +41,7 @@ run "missing" {
     images = null
     models = []
     domain = null
-    auth   = { callers = ["0.0.0.0/0"] }
+    auth   = { callers = ["0.0.0.0/0"], receipt_key_fallback = true }
     budget = { amount = 100 }
   }
   expect_failures = [var.images, var.models, var.domain, var.auth, var.budget]
@@ -62,4 +62,17 @@ run "provider_of_another_region" {
     region = "eu-west-2"
   }
   expect_failures = [data.aws_region.this]
+}
+
+run "options_out_of_form" {
+  command = plan
+  variables {
+    models         = ["captured"]
+    feedback       = { database_url_secret = "postgresql://me:secret@10.0.0.3/feedback", security_group = "default" }
+    model_rollouts = true
+    model_store    = { loaded_versions = 2 }
+    capture        = { sampling_rate = 2 }
+    settings       = { TENSORGATE_FEEDBACK__DATABASE_URL = "postgresql://me:secret@10.0.0.3/feedback" }
+  }
+  expect_failures = [var.feedback, var.model_rollouts, var.capture, var.settings]
 }

@@ -46,7 +46,7 @@ run "missing" {
 run "public_must_be_meant" {
   command = plan
   variables {
-    auth   = { callers = ["allUsers"] }
+    auth   = { callers = ["allUsers"], receipt_key_fallback = true }
     images = { gateway = "localhost:5000/gateway", server = "example.com/server:1.0.0" }
   }
   expect_failures = [var.auth, var.images]
@@ -67,4 +67,17 @@ run "domain_of_a_private_service" {
     domain = { name = "digits.example.com" }
   }
   expect_failures = [var.domain]
+}
+
+run "options_out_of_form" {
+  command = plan
+  variables {
+    models         = ["captured"]
+    feedback       = { database_url_secret = "postgresql://me:secret@10.0.0.3/feedback" }
+    model_rollouts = true
+    model_store    = { loaded_versions = 2 }
+    capture        = { sampling_rate = 2 }
+    settings       = { TENSORGATE_FEEDBACK__DATABASE_URL = "postgresql://me:secret@10.0.0.3/feedback" }
+  }
+  expect_failures = [var.feedback, var.model_rollouts, var.capture, var.settings]
 }

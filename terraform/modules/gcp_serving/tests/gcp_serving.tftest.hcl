@@ -8,6 +8,9 @@ mock_provider "google" {
   mock_resource "google_monitoring_uptime_check_config" {
     defaults = { uptime_check_id = "digits-check" }
   }
+  mock_resource "google_secret_manager_secret_version" {
+    defaults = { version = "2" }
+  }
   mock_data "google_project" {
     defaults = { number = "123456789012" }
   }
@@ -91,6 +94,15 @@ run "private_and_wired" {
   assert {
     condition     = google_cloud_run_v2_service.this[0].template[0].volumes[1].secret[0].secret == "digits-keys"
     error_message = "The keys file is mounted from Secret Manager."
+  }
+  assert {
+    condition = (
+      length(google_storage_bucket_iam_member.writer) == 0 &&
+      !anytrue([for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env : can(regex("FEEDBACK|ROLLOUT|CAPTURE", env.name))]) &&
+      length(google_storage_bucket.models.lifecycle_rule) == 2 &&
+      strcontains(google_storage_bucket_object.model_config.content, "num_versions: 2")
+    )
+    error_message = "Without labels, roll-outs of versions and captured requests the service writes nowhere."
   }
 }
 
@@ -187,5 +199,59 @@ run "options" {
   assert {
     condition     = { for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env : env.name => env.value }["TENSORGATE_LIMITS__MAX_INSTANCES"] == "64"
     error_message = "Settings reach the gateway."
+  }
+}
+
+run "feedback_rollouts_and_capture" {
+  variables {
+    feedback       = { database_url_secret = "digits-feedback" }
+    network        = { network = "vpc", subnetwork = "subnet" }
+    auth           = { receipt_key_version = 2, receipt_key_fallback = true }
+    models         = ["digits", "letters"]
+    model_rollouts = true
+    capture        = { sampling_rate = 0.05, days = 7 }
+  }
+  assert {
+    condition = alltrue([
+      for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env :
+      env.value == null && env.value_source[0].secret_key_ref[0].secret == "digits-feedback" if env.name == "TENSORGATE_FEEDBACK__DATABASE_URL"
+    ]) && contains([for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env : env.name], "TENSORGATE_FEEDBACK__DATABASE_URL")
+    error_message = "The database's URL comes from Secret Manager."
+  }
+  assert {
+    condition = { for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env : env.name => "${one(one(env.value_source).secret_key_ref).secret} ${one(one(env.value_source).secret_key_ref).version}" if startswith(env.name, "TENSORGATE_RECEIPT_KEY") } == {
+      TENSORGATE_RECEIPT_KEY           = "digits-receipt-key 2"
+      TENSORGATE_RECEIPT_KEY_FALLBACKS = "digits-receipt-key 1"
+    }
+    error_message = "What the key before signed is still taken."
+  }
+  assert {
+    condition     = toset([for grant in google_secret_manager_secret_iam_member.this : grant.secret_id]) == toset(["digits-keys", "digits-receipt-key", "digits-feedback"])
+    error_message = "The service may read the secret that it is started with."
+  }
+  assert {
+    condition = (
+      { for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env : env.name => env.value }["TENSORGATE_ROLLOUT__PLANS"] == google_storage_bucket.models.url &&
+      { for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env : env.name => env.value }["TENSORGATE_ROLLOUT__REPLICAS"] == "10" &&
+      { for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env : env.name => env.value }["TENSORGATE_CAPTURE__PATH"] == "${google_storage_bucket.models.url}/captured" &&
+      { for env in google_cloud_run_v2_service.this[0].template[0].containers[0].env : env.name => env.value }["TENSORGATE_CAPTURE__SAMPLING_RATE"] == "0.05"
+    )
+    error_message = "Plans and captured requests are kept in the model store, and a verdict is shared by all instances that there may be."
+  }
+  assert {
+    condition = (
+      toset([for grant in google_storage_bucket_iam_member.writer : grant.role]) == toset(["roles/storage.objectUser"]) &&
+      toset(flatten([for grant in google_storage_bucket_iam_member.writer : regexall("/objects/([^']+)'", grant.condition[0].expression)])) ==
+      toset(["digits/rollout.json", "digits/.rollout/", "letters/rollout.json", "letters/.rollout/", "captured/"])
+    )
+    error_message = "The service writes plans and captured requests, and no model."
+  }
+  assert {
+    condition     = [for rule in google_storage_bucket.models.lifecycle_rule : one(rule.condition).age if contains(coalesce(one(rule.condition).matches_prefix, []), "captured/")] == [7]
+    error_message = "What is captured is kept as long as asked, and models are kept."
+  }
+  assert {
+    condition     = strcontains(google_storage_bucket_object.model_config.content, "num_versions: 3")
+    error_message = "The stable version stays loaded while another is published beside the candidate."
   }
 }
