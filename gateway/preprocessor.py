@@ -22,12 +22,13 @@ from gateway.instances import (
     record_rows,
     to_row,
 )
+from serving.preprocessing.decode import claimed_pixels
 
 Picture = Image | Pixels
 Rows = list[Row | GatewayError]
 
-# An image of at most this many bytes is preprocessed on the spot: handing it to a thread would cost more.
-INLINE_BYTES = 2048
+# An image of at most this many bytes and pixels is preprocessed on the spot: handing it to a thread would cost more.
+INLINE_BYTES, INLINE_PIXELS = 2048, 4096
 # So are rows of a table that hold this many values together.
 INLINE_VALUES = 512
 # Images after which others get a turn; what more at once would save is little.
@@ -74,7 +75,7 @@ class Preprocessor:
         for place, one in raw.items():
             if isinstance(one, Record):
                 records[place] = one
-            elif own or _bytes(one) > INLINE_BYTES:
+            elif own or not _is_small(one):
                 large[place] = self._in_thread(image_rows, [one], servable, sources=self._sources)
             else:
                 small[place] = one
@@ -148,5 +149,12 @@ def _checked(
     return instance
 
 
-def _bytes(image: Picture) -> int:
-    return len(image.encoded) if isinstance(image, Image) else image.array.size
+def _is_small(image: Picture) -> bool:
+    """Whether an image takes next to nothing, as far as can be told without decoding it: a few bytes may be a bomb."""
+    if isinstance(image, Pixels):
+        height, width = image.array.shape[:2]
+        return int(height * width) <= INLINE_PIXELS
+    if len(image.encoded) > INLINE_BYTES:
+        return False
+    pixels = claimed_pixels(image.encoded)
+    return pixels is not None and pixels <= INLINE_PIXELS

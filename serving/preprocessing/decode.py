@@ -2,6 +2,7 @@
 
 import functools
 import io
+import struct
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, cast
@@ -20,6 +21,11 @@ Pixels = NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 EXPECTED = "expected one image as PNG, JPEG, WebP, GIF, BMP or TIFF"
 _ORIENTATION = 0x0112
+_PNG_SIZE = struct.Struct(">II")
+_JPEG, _MARKER = b"\xff\xd8\xff", 0xFF
+# A segment's length; of a frame's then the precision, height and width.
+_JPEG_SEGMENT = struct.Struct(">HxHH")
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # `decode` has a limit of its own, and refuses before decoding where Pillow would only warn.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -45,9 +51,28 @@ def decode(
     ):
         return _stacked(cast("list[Image.Image]", small))
     opened = functools.partial(_opened, max_pixels=max_pixels, shrink_to=shrink_to)
-    return [
-        _pixels(image) if image else attempt(opened, encoded) for image, encoded in zip(small, images, strict=True)
-    ]
+    return [_pixels(image) if image else attempt(opened, encoded) for image, encoded in zip(small, images, strict=True)]
+
+
+def claimed_pixels(encoded: bytes) -> int | None:
+    """How many pixels a PNG or a JPEG will have, by its header alone; None of any other file."""
+    try:
+        if encoded.startswith(png.SIGNATURE):
+            width, height = _PNG_SIZE.unpack_from(encoded, len(png.SIGNATURE))
+            return int(width * height)
+        return _jpeg_pixels(encoded) if encoded.startswith(_JPEG) else None
+    except (struct.error, IndexError):
+        return None
+
+
+def _jpeg_pixels(encoded: bytes) -> int | None:
+    place = len(_JPEG) - 1
+    while encoded[place] == _MARKER:
+        length, height, width = _JPEG_SEGMENT.unpack_from(encoded, place + 2)
+        if encoded[place + 1] in _JPEG_FRAMES:
+            return int(width * height)
+        place += 2 + length
+    return None
 
 
 def _stacked(images: Sequence[Image.Image]) -> Pixels:

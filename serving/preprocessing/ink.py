@@ -1,6 +1,6 @@
 """Steps for one bright thing on a dark ground: handwriting, a stamp, a silhouette; (height, width) in and out."""
 
-import math
+import functools
 import threading
 import weakref
 from typing import Annotated, Any
@@ -16,12 +16,13 @@ from serving.preprocessing.many import Images, Made, by_shape, for_many, for_sta
 Plane = NDArray[np.uint8]
 Planes = NDArray[np.uint8]
 """Images of one size: (n, height, width)."""
+Counts = NDArray[np.float64]
 Level = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Side = Annotated[int, Field(ge=1, le=16_384)]
 
 _WHITE = 255
-_LEVELS = np.arange(256)
+_LEVELS = np.arange(256.0)
 # Median absolute deviation → standard deviation of normal noise.
 _MAD_TO_SIGMA = 1.4826
 
@@ -83,14 +84,16 @@ def stretch_contrast(images: Planes, *, min_contrast: Level = 16) -> Made:
     levels = _levels(images)
     threshold = levels.otsu()
     ground = levels.below[np.arange(len(images)), threshold]
-    ink = levels.pixels - ground
-    middle = np.ceil(0.5 * ground).astype(np.int64)
+    ink, middle = levels.pixels - ground, np.ceil(0.5 * ground)
     level = levels.reached(middle)
-    contrast = np.where((ink > 0) & (ground > 0), levels.reached(ground + np.ceil(0.9 * ink).astype(np.int64)) - level, 0)
+    contrast = np.where((ink > 0) & (ground > 0), levels.reached(ground + np.ceil(0.9 * ink)) - level, 0)
     low = np.minimum(level + 3 * _MAD_TO_SIGMA * _median_deviations(levels.counts, level, threshold, middle), threshold)
     high = np.maximum(level + contrast, low + 1)
-    mapping = (_LEVELS - low[:, np.newaxis]) * (_WHITE / (high - low))[:, np.newaxis]
-    mapping = np.rint(np.minimum(np.maximum(mapping, 0, out=mapping), _WHITE, out=mapping)).astype(np.uint8)
+    mapping = _LEVELS - low[:, np.newaxis]
+    mapping *= (_WHITE / (high - low))[:, np.newaxis]
+    np.maximum(mapping, 0, out=mapping)
+    np.minimum(mapping, _WHITE, out=mapping)
+    mapping = np.rint(mapping, out=mapping).astype(np.uint8)
     stretched: Planes = mapping.ravel()[_numbered(images)].reshape(images.shape)
     blank = contrast < max(min_contrast, 1)
     if not blank.any():
@@ -152,12 +155,11 @@ def center_of_mass(images: Images, *, height: Side, width: Side) -> Planes:
     corner = np.zeros((len(cut), height, width), np.uint8)
     for canvas, image in zip(corner, cut, strict=True):
         canvas[: image.shape[0], : image.shape[1]] = image
-    # What each row and each column weighs; beyond the image nothing.
-    weights = corner.sum(axis=2, dtype=np.int64), corner.sum(axis=1, dtype=np.int64)
-    totals = weights[0].sum(axis=1).tolist()
-    moments = [(weight @ np.arange(weight.shape[1])).tolist() for weight in weights]
+    # What all weighs, and that times how far down and how far to the right it is: whole numbers, so that no order of
+    # adding them up matters.
+    moments = corner.reshape(len(cut), -1).astype(np.float64) @ _arms(height, width)
     centered = np.zeros((len(cut), height, width), np.uint8)
-    for canvas, image, total, down, across in zip(centered, cut, totals, *moments, strict=True):
+    for canvas, image, (total, down, across) in zip(centered, cut, moments.tolist(), strict=True):
         rows, columns = image.shape
         row, column = (down / total, across / total) if total else ((rows - 1) / 2, (columns - 1) / 2)
         top = min(max(round(height / 2 - row), 0), height - rows)
@@ -166,36 +168,49 @@ def center_of_mass(images: Images, *, height: Side, width: Side) -> Planes:
     return centered
 
 
+@functools.lru_cache(maxsize=16)
+def _arms(height: int, width: int) -> NDArray[np.float64]:
+    """For each pixel 1, its row and its column: (height · width, 3)."""
+    rows, columns = np.indices((height, width)).reshape(2, -1)
+    return np.stack([np.ones(height * width), rows, columns], axis=1)
+
+
 class _Levels:
-    """How many pixels of each image have each of the 256 levels: whatever is asked of the levels is asked of these."""
+    """How many pixels of each image have each of the 256 levels: whatever is asked of the levels is asked of these.
+
+    Whole numbers, as float64, which all that is done with them is exact in.
+    """
 
     def __init__(self, images: Planes) -> None:
         self.pixels = images[0].size
-        self.counts = np.bincount(_numbered(images).ravel(), minlength=256 * len(images)).reshape(-1, 256)
+        counts = np.bincount(_numbered(images).ravel(), minlength=256 * len(images))
+        self.counts = counts.astype(np.float64).reshape(-1, 256)
         """(n, 256)"""
         self.below = self.counts.cumsum(axis=1)
         """How many have this level or a lower one, (n, 256)."""
 
-    def reached(self, pixels: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    def reached(self, pixels: float | Counts) -> NDArray[np.int64]:
         """The lowest level that at least so many pixels do not exceed, by image."""
-        return (self.below >= np.reshape(pixels, (-1, 1))).argmax(axis=1)
+        level: NDArray[np.int64] = (self.below >= np.reshape(pixels, (-1, 1))).argmax(axis=1)
+        return level
 
     def quantile(self, share: float) -> NDArray[np.int64]:
         """The lowest level that at least this share of the pixels does not exceed, by image."""
-        return self.reached(math.ceil(share * self.pixels))
+        return self.reached(share * self.pixels)
 
     def otsu(self) -> NDArray[np.int64]:
         """The level that splits the histogram into the two classes with the largest variance between them, by image."""
-        below = self.below.astype(np.float64)
-        mass = (self.counts * _LEVELS).cumsum(axis=1, dtype=np.float64)
-        above = self.pixels - below
-        # Variance between the classes, times total²; a class without pixels has none.
-        spread = mass[:, -1:] * below
-        spread -= mass * self.pixels
+        mass = (self.counts * _LEVELS).cumsum(axis=1)
+        # Variance between the classes, times total².
+        spread = mass[:, -1:] * self.below
+        mass *= self.pixels
+        spread -= mass
         spread *= spread
-        below *= above
-        between = np.divide(spread, below, out=np.zeros(below.shape), where=below > 0)
-        best: NDArray[np.int64] = between.argmax(axis=1)
+        sizes = self.pixels - self.below
+        sizes *= self.below
+        # A class without pixels has none.
+        spread /= np.maximum(sizes, 1, out=sizes)
+        best: NDArray[np.int64] = spread.argmax(axis=1)
         return best
 
 
@@ -211,14 +226,14 @@ def _levels(images: Planes) -> _Levels:
 
 
 def _median_deviations(
-    counts: NDArray[np.int64], level: NDArray[np.int64], threshold: NDArray[np.int64], middle: NDArray[np.int64]
+    counts: Counts, level: NDArray[np.int64], threshold: NDArray[np.int64], middle: Counts
 ) -> NDArray[np.int64]:
-    """Within how many levels of `level` `middle` of the pixels up to `threshold` are: mostly 0, since ground is even."""
+    """Within how many levels of `level` `middle` of the pixels up to `threshold` are: mostly 0, as ground is even."""
     deviations = np.zeros(len(counts), np.int64)
     rest = np.flatnonzero(counts[np.arange(len(counts)), level] < middle)
     if rest.size:
-        ground = np.where(_LEVELS <= threshold[rest, np.newaxis], counts[rest], 0)
-        distance = np.abs(_LEVELS - level[rest, np.newaxis])
+        ground = np.where(threshold[rest, np.newaxis] >= _LEVELS, counts[rest], 0)
+        distance = np.abs(np.arange(256) - level[rest, np.newaxis])
         binned = np.bincount(_numbered(distance).ravel(), ground.ravel(), minlength=distance.size).reshape(-1, 256)
         deviations[rest] = (binned.cumsum(axis=1) >= middle[rest, np.newaxis]).argmax(axis=1)
     return deviations

@@ -21,7 +21,7 @@ Made = Sequence[Image | Failure] | NDArray[Any]
 MAX_PIXELS = 1 << 18
 
 
-def attempt(step: Callable[[Image], Image], image: Image) -> Image | Failure:
+def attempt(step: Callable[[Any], Image], image: Any) -> Image | Failure:
     """What a step makes of an image, or what it raises about it."""
     try:
         return step(image)

@@ -1,4 +1,4 @@
-"""PNG as programs write it, small: what Pillow spends on opening such a file is several times what decoding it takes."""
+"""Small PNGs as most programs write them: what Pillow spends on opening one is several times what decoding takes."""
 
 import struct
 from zlib import crc32
@@ -7,7 +7,7 @@ from PIL import Image
 
 # Up to so many pixels opening is most of the cost.
 _MAX_PIXELS = 1 << 16
-_SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 # Width, height, bit depth, colour type; compression, filter method and interlacing have no other values here.
 _HEADER = struct.Struct(">IIBB3xI")
 _LENGTH, _FIRST = struct.Struct(">I"), 33
@@ -23,7 +23,7 @@ def small(encoded: bytes, max_pixels: int) -> Image.Image | None:
 
     What it returns is what `Image.open` and `load` would: the same decoder runs. None says nothing about the file.
     """
-    if not (encoded.startswith(_SIGNATURE) and encoded.endswith(_END) and encoded[26:29] == b"\0\0\0"):
+    if not (encoded.startswith(SIGNATURE) and encoded.endswith(_END) and encoded[26:29] == b"\0\0\0"):
         return None
     width, height, depth, colour, checksum = _HEADER.unpack_from(encoded, 16)
     mode = _MODES.get(colour)
