@@ -86,7 +86,12 @@ class Preprocessor:
             rows = await self._in_thread(record_rows, table, servable) if many else record_rows(table, servable)
             made |= zip(records, rows, strict=True)
         if small:
-            made |= zip(small, await self._together(servable, signature, list(small.values())), strict=True)
+            pictures = list(small.values())
+            parts = [
+                self._together(servable, signature, pictures[start : start + _AT_ONCE])
+                for start in range(0, len(pictures), _AT_ONCE)
+            ]
+            made |= zip(small, [row for part in parts for row in await part], strict=True)
         for place, pending in large.items():
             (made[place],) = await pending
         return made

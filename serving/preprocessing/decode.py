@@ -42,16 +42,17 @@ def decode(
     An image of more than `max_pixels` is refused by its header, before anything is decoded. A JPEG may be decoded at
     1/2, 1/4 or 1/8 of its size if both sides stay at `shrink_to` or above: that saves most of a photo's cost.
     """
-    small = [png.small(encoded, max_pixels) for encoded in images]
-    first = small[0]
-    if (
-        first
-        and first.width * first.height * len(small) <= MAX_PIXELS
-        and all(image and image.size == first.size and image.mode == first.mode for image in small)
-    ):
-        return _stacked(cast("list[Image.Image]", small))
+    scans = [png.scan(encoded, max_pixels) for encoded in images]
+    shape = scans[0].shape if scans[0] else None
+    if shape and shape.pixels * len(scans) <= MAX_PIXELS and all(scan and scan.shape == shape for scan in scans):
+        together = png.pixels(cast("list[png.Scan]", scans))
+        if together is not None:
+            return together
     opened = functools.partial(_opened, max_pixels=max_pixels, shrink_to=shrink_to)
-    return [_pixels(image) if image else attempt(opened, encoded) for image, encoded in zip(small, images, strict=True)]
+    return [
+        one[0] if scan and (one := png.pixels([scan])) is not None else attempt(opened, encoded)
+        for scan, encoded in zip(scans, images, strict=True)
+    ]
 
 
 def claimed_pixels(encoded: bytes) -> int | None:
@@ -73,17 +74,6 @@ def _jpeg_pixels(encoded: bytes) -> int | None:
             return int(width * height)
         place += 2 + length
     return None
-
-
-def _stacked(images: Sequence[Image.Image]) -> Pixels:
-    """Images of one size and mode as one array: taking the pixels out of Pillow costs as much for all as for one."""
-    (width, height), count = images[0].size, len(images)
-    column = images[0]
-    if count > 1:
-        column = Image.new(column.mode, (width, height * count))
-        for place, image in enumerate(images):
-            column.paste(image, (0, place * height))
-    return np.asarray(column).reshape(count, height, width, -1)
 
 
 def _opened(encoded: bytes, *, max_pixels: int, shrink_to: int | None) -> Pixels:

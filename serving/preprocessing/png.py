@@ -1,8 +1,12 @@
 """Small PNGs as most programs write them: what Pillow spends on opening one is several times what decoding takes."""
 
 import struct
-from zlib import crc32
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 # Up to so many pixels opening is most of the cost.
@@ -11,35 +15,80 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 # Width, height, bit depth, colour type; compression, filter method and interlacing have no other values here.
 _HEADER = struct.Struct(">IIBB3xI")
 _LENGTH, _FIRST = struct.Struct(">I"), 33
-_MODES = {0: "L", 2: "RGB", 6: "RGBA"}
+# By colour type.
+_MODES = {0: ("L", 1), 2: ("RGB", 3), 6: ("RGBA", 4)}
 _DEPTH = 8
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 # Chunks that change no pixel, with their lengths.
 _HARMLESS = {b"sRGB": 1, b"gAMA": 4, b"pHYs": 9, b"tIME": 7, b"cHRM": 32}
 
 
-def small(encoded: bytes, max_pixels: int) -> Image.Image | None:
-    """The image in a file of 8-bit grey, RGB or RGBA that is whole and has nothing else in it; None for any other.
+class Shape(NamedTuple):
+    """What images have to have in common to be decoded together."""
 
-    What it returns is what `Image.open` and `load` would: the same decoder runs. None says nothing about the file.
+    mode: str
+    channels: int
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        """Of one image."""
+        return self.width * self.height
+
+
+class Scan(NamedTuple):
+    """The rows of an image, inflated, each behind the number of its filter and not yet freed of it."""
+
+    shape: Shape
+    rows: bytes
+
+
+def scan(encoded: bytes, max_pixels: int) -> Scan | None:
+    """The rows in a file of 8-bit grey, RGB or RGBA that is whole and has nothing else in it; None of any other.
+
+    None says nothing about the file: whoever opens it in full says what it is.
     """
     if not (encoded.startswith(SIGNATURE) and encoded.endswith(_END) and encoded[26:29] == b"\0\0\0"):
         return None
     width, height, depth, colour, checksum = _HEADER.unpack_from(encoded, 16)
-    mode = _MODES.get(colour)
-    pixels = width * height
-    if not 0 < pixels <= min(max_pixels, _MAX_PIXELS) or mode is None or depth != _DEPTH:
-        return None
-    if crc32(encoded[12:29]) != checksum:
+    mode, channels = _MODES.get(colour, ("", 0))
+    if (
+        not 0 < width * height <= min(max_pixels, _MAX_PIXELS)
+        or not mode
+        or depth != _DEPTH
+        or zlib.crc32(encoded[12:29]) != checksum
+    ):
         return None
     data = _data(encoded)
     if data is None:
         return None
+    inflater, size = zlib.decompressobj(), height * (1 + width * channels)
     try:
-        return Image.frombytes(mode, (width, height), data, "zip", mode)
-    except ValueError:
-        # Cut short or damaged: whoever opens the file in full says what it is.
+        # With room for one byte more, so that the end is seen.
+        rows = inflater.decompress(data, size + 1)
+    except zlib.error:
         return None
+    if len(rows) != size or not inflater.eof:
+        return None
+    return Scan(Shape(mode, channels, width, height), rows)
+
+
+def pixels(scans: Sequence[Scan]) -> NDArray[np.uint8] | None:
+    """The pixels of images of one shape, (n, height, width, channels); None if a row has a filter that there is not.
+
+    The decoder is Pillow's: to it they are one image, with a row of zeros after each, which is what the first row of
+    an image is filtered against. Each call of it costs more than what it does to a small image.
+    """
+    mode, channels, width, height = scans[0].shape
+    between = bytes(1 + width * channels)
+    rows = zlib.compress(between.join([scan.rows for scan in scans]) + between, 0)
+    try:
+        column = Image.frombytes(mode, (width, (height + 1) * len(scans)), rows, "zip", mode)
+    except ValueError:
+        return None
+    apart = np.asarray(column).reshape(len(scans), height + 1, width, channels)
+    return np.ascontiguousarray(apart[:, :height])
 
 
 def _data(encoded: bytes) -> bytes | None:
@@ -57,7 +106,7 @@ def _data(encoded: bytes) -> bytes | None:
         elif (
             parts
             or _HARMLESS.get(kind) != length
-            or crc32(encoded[start - 4 : start + length]) != _LENGTH.unpack_from(encoded, start + length)[0]
+            or zlib.crc32(encoded[start - 4 : start + length]) != _LENGTH.unpack_from(encoded, start + length)[0]
         ):
             return None
-    return b"".join(parts) if parts else None
+    return parts[0] if len(parts) == 1 else b"".join(parts) or None
