@@ -48,7 +48,7 @@ def flatten_background(images: Planes, *, tolerance: Level = 12, grid: Side = 48
     varies by no more than `tolerance` is left alone.
     """
     levels = _levels(images)
-    uneven = np.flatnonzero(levels.quantile(0.6) - levels.quantile(0.05) > tolerance)
+    (uneven,) = (levels.quantile(0.6) - levels.quantile(0.05) > tolerance).nonzero()
     if not uneven.size:
         return images
     flat = images.copy()
@@ -83,11 +83,12 @@ def stretch_contrast(images: Planes, *, min_contrast: Level = 16) -> Made:
     """
     levels = _levels(images)
     threshold = levels.otsu()
-    ground = levels.below[np.arange(len(images)), threshold]
+    ground = levels.at(threshold, levels.below)
     ink, middle = levels.pixels - ground, np.ceil(0.5 * ground)
-    level = levels.reached(middle)
-    contrast = np.where((ink > 0) & (ground > 0), levels.reached(ground + np.ceil(0.9 * ink)) - level, 0)
-    low = np.minimum(level + 3 * _MAD_TO_SIGMA * _median_deviations(levels.counts, level, threshold, middle), threshold)
+    level = levels.reached(middle[:, np.newaxis])
+    top = levels.reached((ground + np.ceil(0.9 * ink))[:, np.newaxis])
+    contrast = np.where((ink > 0) & (ground > 0), top - level, 0)
+    low = np.minimum(level + 3 * _MAD_TO_SIGMA * _median_deviations(levels, level, threshold, middle), threshold)
     high = np.maximum(level + contrast, low + 1)
     mapping = _LEVELS - low[:, np.newaxis]
     mapping *= (_WHITE / (high - low))[:, np.newaxis]
@@ -183,16 +184,20 @@ class _Levels:
 
     def __init__(self, images: Planes) -> None:
         self.pixels = images[0].size
-        counts = np.bincount(_numbered(images).ravel(), minlength=256 * len(images))
+        counts = np.bincount(_numbered(images), minlength=256 * len(images))
         self.counts = counts.astype(np.float64).reshape(-1, 256)
         """(n, 256)"""
         self.below = self.counts.cumsum(axis=1)
         """How many have this level or a lower one, (n, 256)."""
 
     def reached(self, pixels: float | Counts) -> NDArray[np.int64]:
-        """The lowest level that at least so many pixels do not exceed, by image."""
-        level: NDArray[np.int64] = (self.below >= np.reshape(pixels, (-1, 1))).argmax(axis=1)
+        """The lowest level that at least so many pixels, (n, 1), do not exceed, by image."""
+        level: NDArray[np.int64] = (self.below >= pixels).argmax(axis=1)
         return level
+
+    def at(self, level: NDArray[np.int64], of: Counts) -> Counts:
+        """What one of the tables above has at each image's level."""
+        return of.take(level + _offsets(len(of))[:, 0])
 
     def quantile(self, share: float) -> NDArray[np.int64]:
         """The lowest level that at least this share of the pixels does not exceed, by image."""
@@ -226,24 +231,29 @@ def _levels(images: Planes) -> _Levels:
 
 
 def _median_deviations(
-    counts: Counts, level: NDArray[np.int64], threshold: NDArray[np.int64], middle: Counts
+    levels: _Levels, level: NDArray[np.int64], threshold: NDArray[np.int64], middle: Counts
 ) -> NDArray[np.int64]:
     """Within how many levels of `level` `middle` of the pixels up to `threshold` are: mostly 0, as ground is even."""
-    deviations = np.zeros(len(counts), np.int64)
-    rest = np.flatnonzero(counts[np.arange(len(counts)), level] < middle)
+    deviations = np.zeros(len(level), np.int64)
+    (rest,) = (levels.at(level, levels.counts) < middle).nonzero()
     if rest.size:
-        ground = np.where(threshold[rest, np.newaxis] >= _LEVELS, counts[rest], 0)
+        ground = np.where(threshold[rest, np.newaxis] >= _LEVELS, levels.counts[rest], 0)
         distance = np.abs(np.arange(256) - level[rest, np.newaxis])
-        binned = np.bincount(_numbered(distance).ravel(), ground.ravel(), minlength=distance.size).reshape(-1, 256)
+        binned = np.bincount(_numbered(distance), ground.ravel(), minlength=distance.size).reshape(-1, 256)
         deviations[rest] = (binned.cumsum(axis=1) >= middle[rest, np.newaxis]).argmax(axis=1)
     return deviations
 
 
 def _numbered(levels: NDArray[Any]) -> NDArray[Any]:
-    """Each pixel's place among the 256 levels of all images, one after the other: (n, pixels)."""
+    """Each pixel's place among the 256 levels of all images, one after the other: (n · pixels,)."""
     count = len(levels)
-    flat = levels.reshape(count, -1)
-    return flat if count == 1 else flat + 256 * np.arange(count)[:, np.newaxis]
+    return (levels.reshape(count, -1) + _offsets(count) if count > 1 else levels).ravel()
+
+
+@functools.lru_cache(maxsize=64)
+def _offsets(count: int) -> NDArray[np.int64]:
+    """Where the levels of each image begin: (count, 1)."""
+    return 256 * np.arange(count)[:, np.newaxis]
 
 
 def _quadratic(height: int, width: int) -> NDArray[np.float64]:
