@@ -13,16 +13,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from loadtest.bench.load import LoadError, Target
 from loadtest.bench.peers import page
 from loadtest.bench.peers.catalog import InstallError
 from loadtest.bench.peers.contenders import START_TIMEOUT, Contender, await_answer, contenders
 from loadtest.bench.peers.measure import Result, measure
 from loadtest.bench.peers.protocols import TFS
-from loadtest.model import newest
+from loadtest.model import digit, newest
 from serving.wire.codec import Array
 from stack.processes import ProcessError, child
 
@@ -42,8 +39,7 @@ def main() -> int:
     ]
     busy = os.getloadavg()[0]
     model = newest()
-    sample = min((model / "assets.extra/samples").glob("7-*.png"))
-    image = np.asarray(Image.open(sample).convert("L"), np.float32) / 255
+    image = digit(model)
     rows: list[page.Row] = []
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
