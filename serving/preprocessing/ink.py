@@ -156,24 +156,18 @@ def center_of_mass(images: Images, *, height: Side, width: Side) -> Planes:
     corner = np.zeros((len(cut), height, width), np.uint8)
     for canvas, image in zip(corner, cut, strict=True):
         canvas[: image.shape[0], : image.shape[1]] = image
-    # What all weighs, and that times how far down and how far to the right it is: whole numbers, so that no order of
-    # adding them up matters.
-    moments = corner.reshape(len(cut), -1).astype(np.float64) @ _arms(height, width)
+    # What each row and each column weighs; beyond the image nothing.
+    weights = corner.sum(axis=2, dtype=np.int64), corner.sum(axis=1, dtype=np.int64)
+    totals = weights[0].sum(axis=1).tolist()
+    moments = [(weight @ np.arange(weight.shape[1])).tolist() for weight in weights]
     centered = np.zeros((len(cut), height, width), np.uint8)
-    for canvas, image, (total, down, across) in zip(centered, cut, moments.tolist(), strict=True):
+    for canvas, image, total, down, across in zip(centered, cut, totals, *moments, strict=True):
         rows, columns = image.shape
         row, column = (down / total, across / total) if total else ((rows - 1) / 2, (columns - 1) / 2)
         top = min(max(round(height / 2 - row), 0), height - rows)
         left = min(max(round(width / 2 - column), 0), width - columns)
         canvas[top : top + rows, left : left + columns] = image
     return centered
-
-
-@functools.lru_cache(maxsize=16)
-def _arms(height: int, width: int) -> NDArray[np.float64]:
-    """For each pixel 1, its row and its column: (height · width, 3)."""
-    rows, columns = np.indices((height, width)).reshape(2, -1)
-    return np.stack([np.ones(height * width), rows, columns], axis=1)
 
 
 class _Levels:

@@ -90,7 +90,10 @@ def pixels(scans: Sequence[Scan]) -> NDArray[np.uint8] | None:
     except ValueError:
         return None
     apart = np.asarray(column).reshape(len(scans), height + 1, width, channels)
-    return np.ascontiguousarray(apart[:, :height])
+    together = np.ascontiguousarray(apart[:, :height])
+    # As Pillow's are: what is kept of an image is taken after all steps.
+    together.flags.writeable = False
+    return together
 
 
 def _stored(rows: bytes) -> bytes:

@@ -104,6 +104,13 @@ async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
     np.testing.assert_array_equal(rows[3]["image"], servable.pipeline(IMAGES[1].encoded))
 
 
+async def test_more_than_go_at_once(executor: ThreadPoolExecutor, servable: Servable) -> None:
+    """A request with many images gets all its rows, in order."""
+    rows = await Preprocessor(executor, lambda *_: False).rows(servable, SIGNATURE, IMAGES * 20)
+    expected = [servable.pipeline(image.encoded) for image in IMAGES]
+    np.testing.assert_array_equal([row["image"] for row in rows], expected * 20)
+
+
 async def test_a_step_that_fails(executor: ThreadPoolExecutor, servable: Servable, monkeypatch: Any) -> None:
     """What no step should raise reaches who asked, and the next request is served."""
     rows = Preprocessor(executor, lambda *_: False)
