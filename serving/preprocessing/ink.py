@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from pydantic import Field
 
 from serving.preprocessing.errors import InputError
-from serving.preprocessing.many import Images, Made, by_shape, for_many, for_stacks
+from serving.preprocessing.many import Images, Made, for_many, for_stacks
 
 Plane = NDArray[np.uint8]
 Planes = NDArray[np.uint8]
@@ -127,7 +127,6 @@ def crop_to_content(images: Planes, *, threshold: Level = 51) -> Made:
     ]
 
 
-@by_shape
 def thicken(image: Plane, *, share: Share = 0.15, min_side: Side = 40) -> Plane:
     """Thickens thin strokes until `share` of the pixels are ink, so that a fine pen survives scaling down.
 
