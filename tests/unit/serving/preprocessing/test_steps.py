@@ -84,7 +84,8 @@ def test_stacks_as_one_by_one(count: int, channels: int, data: st.DataObject) ->
     np.testing.assert_array_equal(over_many(pixels.grayscale)(stack), grey)
     for step, parameters in ((pixels.shrink, {"max_side": 60}), (pixels.denoise, {}), (ink.thicken, {})):
         many = over_many(functools.partial(step, **parameters))(np.stack(grey))
-        np.testing.assert_array_equal(many, [step(image, **parameters) for image in grey])
+        for made, image in zip(many, grey, strict=True):
+            np.testing.assert_array_equal(made, step(image, **parameters))
 
 
 def test_grayscale() -> None:
