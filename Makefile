@@ -14,7 +14,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 INFRASTRUCTURE := .infrastructure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run monitor demo demo-drift demo-rollout train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench bench-peers swap format protos baseline client lock lock-check clean
+.PHONY: help setup run monitor demo demo-drift demo-rollout train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench bench-peers soak swap format protos baseline client lock lock-check clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -87,8 +87,11 @@ bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client
 	@$(BIN)/python -m loadtest.bench
 	@$(BIN)/python -m loadtest.bench.embedded
 
-bench-peers: $(READY) ## The same for what others would pick, each installed from PyPI: docs/benchmarks.md; an hour.
-	@$(BIN)/python -m loadtest.bench.peers --page docs/benchmarks.md
+bench-peers: $(READY) ## The same for what others would pick, each installed from PyPI: docs/benchmarks.md; 90 minutes at most.
+	@$(BIN)/python -m loadtest.bench.peers --json docs/benchmarks.json --page docs/benchmarks.md
+
+soak: $(READY) ## Ten minutes of even load on each transport, at 0.7 of what it bears: no call may fail, no memory stay.
+	@$(BIN)/python -m loadtest.bench.soak
 
 swap: $(READY) ## A minute of load while ten versions are published in turn: no call may fail, no memory stay.
 	@$(BIN)/python -m loadtest.swap --batching

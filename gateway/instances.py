@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from gateway.backend import Array, Signature, TensorSpec, type_name
 from gateway.catalog import Servable
 from gateway.errors import GatewayError, InvalidInput, PreprocessingFailed, Unsupported
-from serving import preprocessing
+from serving import preprocessing, reference
 from serving.preprocessing import InputError, Pipeline
 from serving.preprocessing.many import Failure
-from serving.reference import Source, source
+from serving.reference import Source
 
 log = structlog.get_logger("gateway.instances")
 
@@ -84,10 +84,7 @@ def image_rows(
     made = pipeline.from_decoded(pixels)
     if not sources:
         return [_row(one, servable) for one in made]
-    return [
-        _row(one, servable, None if isinstance(image, Failure) else source(image))
-        for one, image in zip(made, pixels, strict=True)
-    ]
+    return [_row(one, servable, source) for one, source in zip(made, reference.sources(pixels), strict=True)]
 
 
 def record_rows(records: Sequence[Record], servable: Servable) -> list[Row | GatewayError]:

@@ -22,12 +22,13 @@ from gateway.instances import (
     record_rows,
     to_row,
 )
+from serving.preprocessing.decode import claimed_pixels
 
 Picture = Image | Pixels
 Rows = list[Row | GatewayError]
 
-# An image of at most this many bytes is preprocessed on the spot: handing it to a thread would cost more.
-INLINE_BYTES = 2048
+# An image of at most this many bytes and pixels is preprocessed on the spot: handing it to a thread would cost more.
+INLINE_BYTES, INLINE_PIXELS = 2048, 4096
 # So are rows of a table that hold this many values together.
 INLINE_VALUES = 512
 # Images after which others get a turn; what more at once would save is little.
@@ -76,7 +77,7 @@ class Preprocessor:
         for place, one in raw.items():
             if isinstance(one, Record):
                 records[place] = one
-            elif own or _bytes(one) > INLINE_BYTES:
+            elif own or not _is_small(one):
                 large[place] = self._in_thread(image_rows, [one], servable, sources=self._sources)
             else:
                 small[place] = one
@@ -87,7 +88,12 @@ class Preprocessor:
             rows = await self._in_thread(record_rows, table, servable) if many else record_rows(table, servable)
             made |= zip(records, rows, strict=True)
         if small:
-            made |= zip(small, await self._together(servable, signature, list(small.values())), strict=True)
+            pictures = list(small.values())
+            parts = [
+                self._together(servable, signature, pictures[start : start + _AT_ONCE])
+                for start in range(0, len(pictures), _AT_ONCE)
+            ]
+            made |= zip(small, [row for part in parts for row in await part], strict=True)
         for place, pending in large.items():
             (made[place],) = await pending
         return made
@@ -150,5 +156,12 @@ def _checked(
     return instance
 
 
-def _bytes(image: Picture) -> int:
-    return len(image.encoded) if isinstance(image, Image) else image.array.size
+def _is_small(image: Picture) -> bool:
+    """Whether an image takes next to nothing, as far as can be told without decoding it: a few bytes may be a bomb."""
+    if isinstance(image, Pixels):
+        height, width = image.array.shape[:2]
+        return int(height * width) <= INLINE_PIXELS
+    if len(image.encoded) > INLINE_BYTES:
+        return False
+    pixels = claimed_pixels(image.encoded)
+    return pixels is not None and pixels <= INLINE_PIXELS

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+from PIL import Image
 
 from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire.codec import to_proto
+from serving.wire.codec import Array, to_proto
 from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
 from stack.__main__ import MODEL, MODELS, ensure_model
 
@@ -33,3 +34,9 @@ def request_of(address: str, name: str, rows: int) -> tfs.PredictRequest:
         request = tfs.PredictRequest(model_spec=spec, inputs={alias: to_proto(np.zeros(shape, np.float32))})
         stub.Predict(request, timeout=_TIMEOUT)
     return request
+
+
+def digit(directory: Path) -> Array:
+    """A seven, 0 to 1: (28, 28)."""
+    sample = min((directory / "assets.extra/samples").glob("7-*.png"))
+    return np.asarray(Image.open(sample).convert("L"), np.float32) / 255

@@ -24,6 +24,8 @@ class Load:
     calls: int
     connections: int = 8
     streams: int = 16
+    rate: float | None = None
+    """Calls a second, however fast the answers come; None is as fast as they do."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Figure:
     """Seconds."""
     cpu: float = 0.0
     """Processor seconds of the server in a call, where its process is known: on a busy machine the steadiest figure."""
+    p99: float = 0.0
+    """Seconds."""
 
 
 def run(target: Target, key: str, load: Load, scratch: Path) -> Figure:
@@ -75,6 +79,7 @@ def run(target: Target, key: str, load: Load, scratch: Path) -> Figure:
         f"--header=content-type: {target.content_type}",
         "--header=te: trailers" if grpc else "--h1",
         f"--header=authorization: Bearer {key}",
+        *([] if load.rate is None else [f"--rps={load.rate / load.connections:.3f}"]),
         f"http://{target.address}{target.method}",
     ]
     failed = _failed(target.http)
@@ -89,7 +94,8 @@ def run(target: Target, key: str, load: Load, scratch: Path) -> Figure:
         raise LoadError(f"calls of {target.method} failed: {dict(failures)}")
     # Start, status and duration of each call, times in microseconds.
     durations = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
-    return Figure(float(rate.group(1)), durations[len(durations) // 2] / 1e6, cpu)
+    p50, p99 = (durations[int(len(durations) * share)] / 1e6 for share in (0.5, 0.99))
+    return Figure(float(rate.group(1)), p50, cpu, p99)
 
 
 def _failed(http: str | None) -> Counter[str]:

@@ -1,5 +1,8 @@
 """Steps for one bright thing on a dark ground: handwriting, a stamp, a silhouette; (height, width) in and out."""
 
+import functools
+import threading
+import weakref
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,12 +16,13 @@ from serving.preprocessing.many import Images, Made, for_many, for_stacks
 Plane = NDArray[np.uint8]
 Planes = NDArray[np.uint8]
 """Images of one size: (n, height, width)."""
+Counts = NDArray[np.float64]
 Level = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Side = Annotated[int, Field(ge=1, le=16_384)]
 
 _WHITE = 255
-_LEVELS = np.arange(256)
+_LEVELS = np.arange(256.0)
 # Median absolute deviation → standard deviation of normal noise.
 _MAD_TO_SIGMA = 1.4826
 
@@ -30,9 +34,9 @@ def invert_light_background(images: Planes) -> Planes:
     Ground is what most pixels are, light is what lies above the middle between the darkest and the brightest: that
     holds for dim photos too. An image of one level is all ground, light above the middle of all levels.
     """
-    counts = _counts(images)
-    low, high = (counts > 0).argmax(axis=1), _WHITE - (counts[:, ::-1] > 0).argmax(axis=1)
-    light = _quantiles(counts, 0.5)[0] > np.where(low < high, low + high, _WHITE) / 2
+    levels = _levels(images)
+    low, high = levels.reached(1), levels.reached(levels.pixels)
+    light = levels.quantile(0.5) > np.where(low < high, low + high, _WHITE) / 2
     return np.where(light[:, np.newaxis, np.newaxis], _WHITE - images, images) if light.any() else images
 
 
@@ -43,8 +47,8 @@ def flatten_background(images: Planes, *, tolerance: Level = 12, grid: Side = 48
     The fit is robust (what is drawn is left out of it) and works on every n-th pixel, `grid` a side. A ground that
     varies by no more than `tolerance` is left alone.
     """
-    most, least = _quantiles(_counts(images), 0.6, 0.05)
-    uneven = np.flatnonzero(most - least > tolerance)
+    levels = _levels(images)
+    (uneven,) = (levels.quantile(0.6) - levels.quantile(0.05) > tolerance).nonzero()
     if not uneven.size:
         return images
     flat = images.copy()
@@ -77,17 +81,20 @@ def stretch_contrast(images: Planes, *, min_contrast: Level = 16) -> Made:
     Ink and ground are told apart by Otsu's threshold (IEEE Trans. SMC 9(1), 1979). InputError NO_CONTENT if they are
     less than `min_contrast` levels apart: on a blank page there is nothing but noise.
     """
-    counts = _counts(images)
-    threshold = _otsu(counts)[:, np.newaxis]
-    ground = np.where(threshold < _LEVELS, 0, counts)
-    ink = counts - ground
-    level = _quantiles(ground, 0.5)[0]
-    contrast = np.where(ink.any(axis=1) & ground.any(axis=1), _quantiles(ink, 0.9)[0] - level, 0)
-    deviations = _binned(np.abs(_LEVELS - level[:, np.newaxis]), ground)
-    low = np.minimum(level + 3 * _MAD_TO_SIGMA * _quantiles(deviations, 0.5)[0], threshold[:, 0])
+    levels = _levels(images)
+    threshold = levels.otsu()
+    ground = levels.at(threshold, levels.below)
+    ink, middle = levels.pixels - ground, np.ceil(0.5 * ground)
+    level = levels.reached(middle[:, np.newaxis])
+    top = levels.reached((ground + np.ceil(0.9 * ink))[:, np.newaxis])
+    contrast = np.where((ink > 0) & (ground > 0), top - level, 0)
+    low = np.minimum(level + 3 * _MAD_TO_SIGMA * _median_deviations(levels, level, threshold, middle), threshold)
     high = np.maximum(level + contrast, low + 1)
-    mapping = (_LEVELS - low[:, np.newaxis]) * (_WHITE / (high - low))[:, np.newaxis]
-    mapping = np.rint(np.clip(mapping, 0, _WHITE)).astype(np.uint8)
+    mapping = _LEVELS - low[:, np.newaxis]
+    mapping *= (_WHITE / (high - low))[:, np.newaxis]
+    np.maximum(mapping, 0, out=mapping)
+    np.minimum(mapping, _WHITE, out=mapping)
+    mapping = np.rint(mapping, out=mapping).astype(np.uint8)
     stretched: Planes = mapping.ravel()[_numbered(images)].reshape(images.shape)
     blank = contrast < max(min_contrast, 1)
     if not blank.any():
@@ -162,39 +169,84 @@ def center_of_mass(images: Images, *, height: Side, width: Side) -> Planes:
     return centered
 
 
+class _Levels:
+    """How many pixels of each image have each of the 256 levels: whatever is asked of the levels is asked of these.
+
+    Whole numbers, as float64, which all that is done with them is exact in.
+    """
+
+    def __init__(self, images: Planes) -> None:
+        self.pixels = images[0].size
+        counts = np.bincount(_numbered(images), minlength=256 * len(images))
+        self.counts = counts.astype(np.float64).reshape(-1, 256)
+        """(n, 256)"""
+        self.below = self.counts.cumsum(axis=1)
+        """How many have this level or a lower one, (n, 256)."""
+
+    def reached(self, pixels: float | Counts) -> NDArray[np.int64]:
+        """The lowest level that at least so many pixels, (n, 1), do not exceed, by image."""
+        level: NDArray[np.int64] = (self.below >= pixels).argmax(axis=1)
+        return level
+
+    def at(self, level: NDArray[np.int64], of: Counts) -> Counts:
+        """What one of the tables above has at each image's level."""
+        return of.take(level + _offsets(len(of))[:, 0])
+
+    def quantile(self, share: float) -> NDArray[np.int64]:
+        """The lowest level that at least this share of the pixels does not exceed, by image."""
+        return self.reached(share * self.pixels)
+
+    def otsu(self) -> NDArray[np.int64]:
+        """The level that splits the histogram into the two classes with the largest variance between them, by image."""
+        mass = (self.counts * _LEVELS).cumsum(axis=1)
+        # Variance between the classes, times total².
+        spread = mass[:, -1:] * self.below
+        mass *= self.pixels
+        spread -= mass
+        spread *= spread
+        sizes = self.pixels - self.below
+        sizes *= self.below
+        # A class without pixels has none.
+        spread /= np.maximum(sizes, 1, out=sizes)
+        best: NDArray[np.int64] = spread.argmax(axis=1)
+        return best
+
+
+_last = threading.local()
+
+
+def _levels(images: Planes) -> _Levels:
+    """The levels of a stack; most steps leave it as it is, so that the next one finds what the last has counted."""
+    seen: tuple[weakref.ref[Planes], _Levels] | None = getattr(_last, "seen", None)
+    if seen is None or seen[0]() is not images:
+        seen = _last.seen = weakref.ref(images), _Levels(images)
+    return seen[1]
+
+
+def _median_deviations(
+    levels: _Levels, level: NDArray[np.int64], threshold: NDArray[np.int64], middle: Counts
+) -> NDArray[np.int64]:
+    """Within how many levels of `level` `middle` of the pixels up to `threshold` are: mostly 0, as ground is even."""
+    deviations = np.zeros(len(level), np.int64)
+    (rest,) = (levels.at(level, levels.counts) < middle).nonzero()
+    if rest.size:
+        ground = np.where(threshold[rest, np.newaxis] >= _LEVELS, levels.counts[rest], 0)
+        distance = np.abs(np.arange(256) - level[rest, np.newaxis])
+        binned = np.bincount(_numbered(distance), ground.ravel(), minlength=distance.size).reshape(-1, 256)
+        deviations[rest] = (binned.cumsum(axis=1) >= middle[rest, np.newaxis]).argmax(axis=1)
+    return deviations
+
+
 def _numbered(levels: NDArray[Any]) -> NDArray[Any]:
-    """Each pixel's place among the 256 levels of all images, one after the other: (n, pixels)."""
+    """Each pixel's place among the 256 levels of all images, one after the other: (n · pixels,)."""
     count = len(levels)
-    flat = levels.reshape(count, -1)
-    return flat if count == 1 else flat + 256 * np.arange(count)[:, np.newaxis]
+    return (levels.reshape(count, -1) + _offsets(count) if count > 1 else levels).ravel()
 
 
-def _counts(images: Planes) -> NDArray[np.int64]:
-    """How many pixels each of the 256 levels has, (n, 256): whatever is asked of the levels is asked of these."""
-    return np.bincount(_numbered(images).ravel(), minlength=256 * len(images)).reshape(-1, 256)
-
-
-def _binned(levels: NDArray[np.int64], weights: NDArray[Any]) -> NDArray[Any]:
-    """The sums of the weights at each level: (n, 256)."""
-    return np.bincount(_numbered(levels).ravel(), weights.ravel(), minlength=levels.size).reshape(-1, 256)
-
-
-def _quantiles(counts: NDArray[Any], *shares: float) -> list[NDArray[np.int64]]:
-    """For each share the lowest level that at least so many of the pixels do not exceed, by image."""
-    below = counts.cumsum(axis=1)
-    return [(below >= share * below[:, -1:]).argmax(axis=1) for share in shares]
-
-
-def _otsu(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The level that splits the histogram into the two classes with the largest variance between them, by image."""
-    below = counts.cumsum(axis=1).astype(np.float64)
-    mass = (counts * _LEVELS).cumsum(axis=1)
-    total, above = below[:, -1:], below[:, -1:] - below
-    # Variance between the classes, times total²; a class without pixels has none.
-    spread = mass[:, -1:] * below - mass * total
-    between = np.divide(spread * spread, below * above, out=np.zeros(below.shape), where=(below > 0) & (above > 0))
-    best: NDArray[np.int64] = between.argmax(axis=1)
-    return best
+@functools.lru_cache(maxsize=64)
+def _offsets(count: int) -> NDArray[np.int64]:
+    """Where the levels of each image begin: (count, 1)."""
+    return 256 * np.arange(count)[:, np.newaxis]
 
 
 def _quadratic(height: int, width: int) -> NDArray[np.float64]:

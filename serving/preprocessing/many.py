@@ -18,7 +18,15 @@ Made = Sequence[Image | Failure] | NDArray[Any]
 """What became of each of them."""
 
 # Beyond this many pixels at once images are large enough to go by themselves.
-_MAX_PIXELS = 1 << 18
+MAX_PIXELS = 1 << 18
+
+
+def attempt(step: Callable[[Any], Image], image: Any) -> Image | Failure:
+    """What a step makes of an image, or what it raises about it."""
+    try:
+        return step(image)
+    except (InputError, StepFailedError) as error:
+        return error
 
 
 def for_many(many: Callable[..., Made]) -> Callable[..., Image]:
@@ -49,7 +57,7 @@ def for_stacks(stacked: Callable[..., Made]) -> Callable[..., Image]:
             sizes.setdefault(image.shape, []).append(place)
         made: list[Any] = [None] * len(images)
         for places in sizes.values():
-            at_once = max(1, _MAX_PIXELS // images[places[0]].size)
+            at_once = max(1, MAX_PIXELS // images[places[0]].size)
             for start in range(0, len(places), at_once):
                 some = places[start : start + at_once]
                 result = stacked(np.stack([images[place] for place in some]), **parameters)
@@ -74,17 +82,24 @@ def elementwise(step: Callable[..., Image]) -> Callable[..., Image]:
     return step
 
 
+def by_shape(step: Callable[..., Image]) -> Callable[..., Image]:
+    """A step that leaves some images as they are, for their shape alone: a stack of those as a whole."""
+
+    def many(images: Images, **parameters: Any) -> Made:
+        first = images[0]
+        made = step(first, **parameters)
+        if made is first and isinstance(images, np.ndarray):
+            return images
+        return [made, *(step(image, **parameters) for image in images[1:])]
+
+    step.many = many  # type: ignore[attr-defined]  # functions have what one gives them
+    return step
+
+
 def over_many(step: Callable[..., Image]) -> Callable[[Images], Made]:
     """A step, its parameters bound or without any, over many images: as it provides for that, else one by one."""
     function, parameters = (step.func, step.keywords) if isinstance(step, functools.partial) else (step, {})
     many = getattr(function, "many", None)
     if many is not None:
         return functools.partial(many, **parameters)
-    return lambda images: [_made(step, image) for image in images]
-
-
-def _made(step: Callable[..., Image], image: Image) -> Image | Failure:
-    try:
-        return step(image)
-    except (InputError, StepFailedError) as error:
-        return error
+    return lambda images: [attempt(step, image) for image in images]

@@ -86,20 +86,24 @@ class Pipeline:
         """The tensor made of pixels (height, width, channels) as `decode` would have made them."""
         return _only(self.many([image]))
 
-    def decoded(self, images: Sequence[bytes | NDArray[np.uint8]]) -> list[NDArray[np.uint8] | Failure]:
+    def decoded(self, images: Sequence[bytes | NDArray[np.uint8]]) -> Made:
         """The pixels (height, width, channels) of each image, encoded or pixels already, or what is wrong with it."""
         if not self.accepts_images:
             takes = "rows of a table" if self.accepts_rows else "tensors"
             error = InputError("IMAGES_NOT_ACCEPTED", f"the model takes {takes}, not images")
             return [error] * len(images)
-        decode = self._many[0]
-        return [decode([image])[0] if isinstance(image, bytes) else image for image in images]
+        encoded = [image for image in images if isinstance(image, bytes)]
+        made = self._many[0](encoded) if encoded else ()
+        if len(encoded) == len(images):
+            return made
+        rest = iter(made)
+        return [next(rest) if isinstance(image, bytes) else image for image in images]
 
     def many(self, images: Sequence[bytes | NDArray[np.uint8]]) -> list[NDArray[Any] | Failure]:
         """What becomes of each image, encoded or pixels: a tensor, or an error. Costs less than one after the other."""
         return self.from_decoded(self.decoded(images))
 
-    def from_decoded(self, images: Sequence[NDArray[np.uint8] | Failure]) -> list[NDArray[Any] | Failure]:
+    def from_decoded(self, images: Made) -> list[NDArray[Any] | Failure]:
         """What becomes of what `decoded` gave."""
         made: Made = images
         outcome: dict[int, NDArray[Any] | Failure] = {}

@@ -1,17 +1,20 @@
 """Roll-outs over real connections: who answers whom, what callers notice, and how it ends"""
 
 import asyncio
+import base64
 import contextlib
+import functools
 import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import grpc.aio
+import httpx
 import numpy as np
 import pytest
 import yaml
@@ -25,7 +28,9 @@ from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
 from stack.__main__ import free_port
 from stack.processes import child
 from tensorgate import TensorgateError
+from tensorgate.requests import predict_request
 from tensorgate.v1 import rollout_service_pb2 as pb
+from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 from tensorgate.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer, brightest_row
@@ -228,6 +233,71 @@ async def test_a_sticky_key_keeps_its_version(gateway: Gateway, operator: Operat
     candidates = {key for key, version in few.items() if version == 2}
     assert 3 <= len(candidates) <= 24
     assert candidates < {key for key, version in many.items() if version == 2}
+
+
+async def test_a_canary_is_split_alike_by_grpc_and_json(gateway: Gateway, operator: Operator) -> None:
+    """A sticky key has one version in every protocol, and callers without one are split in each."""
+    await operator.start(stable_version=1, rules=pb.RolloutRules(step_percents=[50, 100], min_samples=10**9))
+    async with Doors(gateway) as doors:
+        by_key = {(name, key): await ask(f"user-{key}") for key in range(24) for name, ask in doors.all.items()}
+        by_lot = {(name, call): await ask("") for call in range(40) for name, ask in doors.all.items()}
+
+    async def logged() -> dict[str, int]:
+        lines = {line["request_id"]: line["version"] for line in gateway.calls() if "version" in line}
+        return lines if {*by_key.values(), *by_lot.values()} <= lines.keys() else {}
+
+    version = await eventually(logged)
+    for key in range(24):
+        assert len({version[by_key[name, key]] for name in doors.all}) == 1, key
+    assert {version[request] for request in by_key.values()} == {1, 2}
+    for name in doors.all:
+        split = Counter(version[by_lot[name, call]] for call in range(40))
+        assert 4 <= split[2] <= 36, (name, split)
+
+
+class Doors:
+    """Everything that a prediction can be asked by, with a sticky key or without one; the request's id comes back."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._key = gateway.key
+        self._channel = grpc.aio.insecure_channel(gateway.address)
+        self._http = httpx.AsyncClient(base_url=f"http://{gateway.http}", timeout=20)
+        ours = predict_request([IMAGE], model="digits", version=0, signature="", top_k=0)
+        spec, tensor = tfs.ModelSpec(name="digits"), np.zeros((1, 28, 28), "<f4")
+        theirs = tfs.PredictRequest(model_spec=spec, inputs={"image": codec.to_proto(tensor)})
+        infer = oip.ModelInferRequest(model_name="digits", raw_input_contents=[tensor.tobytes()])
+        infer.inputs.add(name="image", datatype="FP32", shape=tensor.shape)
+        image = {"image": base64.b64encode(IMAGE).decode()}
+        rest, row = "/v1/models/digits:predict", tensor[0].tolist()
+        connect = "/tensorgate.v1.InferenceService/Predict"
+        self.all: dict[str, Callable[[str], Awaitable[str]]] = {
+            "ours": functools.partial(self._grpc, InferenceServiceStub(self._channel).Predict, ours),
+            "TFS": functools.partial(self._grpc, PredictionServiceStub(self._channel).Predict, theirs),
+            "OIP": functools.partial(self._grpc, GRPCInferenceServiceStub(self._channel).ModelInfer, infer),
+            "REST, rows": functools.partial(self._json, rest, {"instances": [row]}),
+            "REST, columns": functools.partial(self._json, rest, {"inputs": [row]}),
+            "Connect": functools.partial(self._json, connect, {"model": "digits", "instances": [image]}),
+        }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+        await self._http.aclose()
+
+    def _headers(self, key: str) -> dict[str, str]:
+        return {"x-api-key": self._key} | ({"x-tensorgate-sticky-key": key} if key else {})
+
+    async def _grpc(self, method: Any, request: Any, key: str) -> str:
+        call = method(request, metadata=tuple(self._headers(key).items()), timeout=20)
+        await call
+        return str(dict(await call.trailing_metadata())["x-request-id"])
+
+    async def _json(self, path: str, body: Any, key: str) -> str:
+        answer = await self._http.post(path, json=body, headers=self._headers(key))
+        assert answer.status_code == 200, answer.text
+        return str(answer.headers["x-request-id"])
 
 
 async def test_a_good_candidate_is_promoted_and_stays(

@@ -5,16 +5,13 @@ at a time, beside a bare grpc.aio echo that all figures are held against; answer
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 from loadtest.bench.load import LoadError, Target
 from loadtest.bench.peers import page
@@ -22,7 +19,7 @@ from loadtest.bench.peers.catalog import InstallError
 from loadtest.bench.peers.contenders import START_TIMEOUT, Contender, await_answer, contenders
 from loadtest.bench.peers.measure import Result, measure
 from loadtest.bench.peers.protocols import TFS
-from loadtest.model import newest
+from loadtest.model import digit, newest
 from serving.wire.codec import Array
 from stack.processes import ProcessError, child
 
@@ -31,8 +28,10 @@ def main() -> int:
     """Measures, prints, and writes; 1 if one of ours could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench.peers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="the medians count (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=90.0, help="then no other begins (default: %(default)g)")
     parser.add_argument("--only", nargs="*", metavar="WORD", help="servers whose names contain one of these")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--from", type=Path, dest="known", metavar="JSON", help="measure nothing: the figures are here")
     parser.add_argument("--page", type=Path, help="write the table to this Markdown file, and a plot beside it")
     options = parser.parse_args()
     chosen = [
@@ -40,11 +39,15 @@ def main() -> int:
         for contender in contenders()
         if options.only is None or any(word.lower() in contender.name.lower() for word in options.only)
     ]
-    busy = os.getloadavg()[0]
+    if options.known:
+        if options.page is None:
+            parser.error("--from is for writing a page: expected --page FILE")
+        page.write(options.page, page.Run.load(options.known))
+        return 0
+    end = time.monotonic() + options.minutes * 60
+    result = page.Run(options.rounds, os.getloadavg()[0])
     model = newest()
-    sample = min((model / "assets.extra/samples").glob("7-*.png"))
-    image = np.asarray(Image.open(sample).convert("L"), np.float32) / 255
-    rows: list[page.Row] = []
+    image = digit(model)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         echo = stack.enter_context(
@@ -54,14 +57,14 @@ def main() -> int:
         target = Target(address, "/bench.Echo/Echo", TFS.message(image))
         comparison = _Comparison(model, image, target, options.rounds, scratch)
         for contender in chosen:
-            rows.append(comparison.row(contender))
-            print(page.line(rows[-1]), flush=True)
+            result.rows.append(comparison.row(contender) if time.monotonic() < end else comparison.late(contender))
+            print(page.line(result.rows[-1]), flush=True)
             # Each time, since a run takes an hour and may be cut short.
             if options.json:
-                options.json.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
+                result.save(options.json)
             if options.page:
-                page.write(options.page, rows, options.rounds, busy)
-    return int(any(row.ours and isinstance(row.outcome, str) for row in rows))
+                page.write(options.page, result)
+    return int(any(row.ours and isinstance(row.outcome, str) for row in result.rows))
 
 
 @dataclass
@@ -75,6 +78,11 @@ class _Comparison:
     scratch: Path
     expected: Array | None = None
     """What the first server answered, which is ours: the model itself."""
+
+    @staticmethod
+    def late(contender: Contender) -> page.Row:
+        """That there was no time left for a server."""
+        return page.Row(contender.name, "", contender.protocol.name, contender.ours, "the time was up")
 
     def row(self, contender: Contender) -> page.Row:
         """What a server does, or why it does not."""

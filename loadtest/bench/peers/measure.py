@@ -1,10 +1,9 @@
 """What a server does under load, in turns with the echo, so that a machine that slows down slows both."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import psutil
 
@@ -29,10 +28,6 @@ class Result:
     """Seconds of CPU time in a call, of all of a server's processes."""
     to_echo: float
     """`rate` by the echo's, of the same round."""
-
-    def as_json(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)
 
 
 def measure(target: Target, children: Sequence[Child], echo: Target, rounds: int, scratch: Path) -> Result:

@@ -1,13 +1,14 @@
 """The table and the plot of a comparison, for people and for machines."""
 
+import json
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from matplotlib.figure import Figure
 
@@ -33,10 +34,41 @@ class Row:
     ours: bool
     outcome: Result | str
 
-    def as_json(self) -> dict[str, Any]:
-        """For machines."""
-        known = {"server": self.name, "version": self.version, "protocol": self.protocol}
-        return known | ({"error": self.outcome} if isinstance(self.outcome, str) else self.outcome.as_json())
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [entry.partition(":")[2].strip() for entry in info.read_text().splitlines() if "model name" in entry]
+        model = names[0] if names else model
+    return f"{os.cpu_count()} × {model}, {platform.system()}, Python {platform.python_version()}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A comparison: its rows, and what has to be known to read them."""
+
+    rounds: int
+    busy: float
+    """The load average when it began."""
+    rows: list[Row] = field(default_factory=list)
+    machine: str = field(default_factory=_machine)
+    date: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d}")
+    tensorflow: str = field(default_factory=lambda: metadata.version("tensorflow"))
+
+    def save(self, file: Path) -> None:
+        """Writes it as JSON."""
+        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """What `save` wrote; ValueError, TypeError or KeyError if the file is none of those."""
+        whole = json.loads(file.read_text())
+        rows = [
+            Row(**row | {"outcome": outcome if isinstance(outcome := row["outcome"], str) else Result(**outcome)})
+            for row in whole["rows"]
+        ]
+        return cls(**whole | {"rows": rows})
 
 
 def line(row: Row) -> str:
@@ -51,16 +83,16 @@ def line(row: Row) -> str:
     )
 
 
-def write(file: Path, rows: Sequence[Row], rounds: int, busy: float) -> None:
-    """Writes the page, and a plot of the ratios beside it; `busy` is the load average when it began."""
-    measured = [(row, row.outcome) for row in rows if not isinstance(row.outcome, str)]
+def write(file: Path, run: Run) -> None:
+    """Writes the page, and a plot of the ratios beside it."""
+    measured = [(row, row.outcome) for row in run.rows if not isinstance(row.outcome, str)]
     measured.sort(key=lambda pair: -pair[1].to_echo)
     plot = file.with_suffix(".png")
     _plot(plot, measured)
     lines = [
-        _HEAD.format(tensorflow=metadata.version("tensorflow")),
-        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}, medians of {rounds} rounds.",
-        f"The load average was {busy:.1f} when it began: what is not near 0 distorts all figures.\n",
+        _HEAD.format(tensorflow=run.tensorflow),
+        f"{run.date}, {run.machine}, medians of {run.rounds} rounds.",
+        f"The load average was {run.busy:.1f} when it began: what is not near 0 distorts all figures.\n",
         "| server | protocol | to the echo | calls/s | p50, 128 at once | p50, alone | CPU a call |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -71,7 +103,7 @@ def write(file: Path, rows: Sequence[Row], rounds: int, busy: float) -> None:
             f"| {it.alone_p50 * 1e3:.2f} ms | {it.cpu * 1e6:.0f} µs |"
         )
     lines += ["", f"![Calls a second, as a share of the echo's]({plot.name})", "", *_losses(measured)]
-    failed = [f"- {row.name} {row.version}: {row.outcome}" for row in rows if isinstance(row.outcome, str)]
+    failed = [f"- {row.name} {row.version}: {row.outcome}" for row in run.rows if isinstance(row.outcome, str)]
     if failed:
         lines += ["", "Not measured:", "", *failed]
     file.write_text("\n".join(lines) + "\n")
@@ -91,15 +123,6 @@ def _losses(measured: Sequence[tuple[Row, Result]]) -> list[str]:
         if ahead:
             found.append(f"- {what}: {', '.join(ahead)}")
     return ["Peers ahead of the best of ours:", "", *found] if found else ["No peer is ahead of the best of ours."]
-
-
-def _machine() -> str:
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [entry.partition(":")[2].strip() for entry in info.read_text().splitlines() if "model name" in entry]
-        model = names[0] if names else model
-    return f"{os.cpu_count()} × {model}, {platform.system()}, Python {platform.python_version()}"
 
 
 def _plot(file: Path, measured: Sequence[tuple[Row, Result]]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +20,7 @@ from tests.fakes import digits, own_steps, people
 from tests.fakes.backend import signature
 
 SIGNATURE = signature("serving_default", {"image": (np.float32, (-1, 28, 28))}, {})
-IMAGES = [Image(digits.encode(digits.band(label))) for label in range(4)]
+IMAGES = [Image(digits.encode(digits.band(label, 56))) for label in range(4)]
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ async def test_together(executor: ThreadPoolExecutor, servable: Servable, monkey
 
     monkeypatch.setattr(preprocessor, "image_rows", noted)
     rows = Preprocessor(executor, lambda *_: False)
-    requests = [[IMAGES[0]], [Image(b"none"), IMAGES[1]], [IMAGES[2]], [IMAGES[3]]]
+    requests = [[IMAGES[0]], [Image(IMAGES[1].encoded[:60]), IMAGES[1]], [IMAGES[2]], [IMAGES[3]]]
     tasks = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, request)) for request in requests]
     await asyncio.sleep(0)
     tasks[2].cancel()
@@ -58,6 +59,34 @@ async def test_together(executor: ThreadPoolExecutor, servable: Servable, monkey
         np.testing.assert_array_equal(row["image"], servable.pipeline(IMAGES[label].encoded))
     assert isinstance(second[0], InvalidInput)
     assert second[0].reason == "IMAGE_UNREADABLE"
+
+
+@pytest.mark.parametrize(
+    ("image", "inline"),
+    [
+        (Image(digits.encode(np.zeros((28, 28), np.uint8))), True),
+        (Image(digits.encode(np.zeros((28, 28), np.uint8), "JPEG")), True),
+        (Pixels(np.zeros((64, 64, 3), np.uint8)), True),
+        (Pixels(np.zeros((65, 64, 1), np.uint8)), False),
+        (Image(digits.encode(np.zeros((1200, 1200), np.uint8))), False),
+        (Image(digits.encode(np.zeros((4000, 4000), np.uint8), "WEBP", lossless=True)), False),
+        (Image(digits.encode(np.zeros((28, 28), np.uint8), "GIF")), False),
+        (Image(b"no image"), False),
+    ],
+)
+async def test_few_bytes(servable: Servable, monkeypatch: Any, image: Image | Pixels, inline: bool) -> None:
+    """The event loop is for what is sure to be small: a file of a few bytes may have millions of pixels."""
+    if isinstance(image, Image):
+        assert len(image.encoded) <= preprocessor.INLINE_BYTES
+    where: list[bool] = []
+    monkeypatch.setattr(preprocessor, "image_rows", lambda images, *_, **__: [where.append(_on_loop())] * len(images))
+    with ThreadPoolExecutor(1) as executor:
+        await Preprocessor(executor, lambda *_: False).rows(servable, SIGNATURE, [image])
+    assert where == [inline]
+
+
+def _on_loop() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
@@ -73,6 +102,13 @@ async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
     assert rows[1]["image"] is tensor
     assert isinstance(rows[2], InvalidInput)
     np.testing.assert_array_equal(rows[3]["image"], servable.pipeline(IMAGES[1].encoded))
+
+
+async def test_more_than_go_at_once(executor: ThreadPoolExecutor, servable: Servable) -> None:
+    """A request with many images gets all its rows, in order."""
+    rows = await Preprocessor(executor, lambda *_: False).rows(servable, SIGNATURE, IMAGES * 20)
+    expected = [servable.pipeline(image.encoded) for image in IMAGES]
+    np.testing.assert_array_equal([row["image"] for row in rows], expected * 20)
 
 
 async def test_a_step_that_fails(executor: ThreadPoolExecutor, servable: Servable, monkeypatch: Any) -> None:
@@ -123,7 +159,7 @@ async def test_sources(executor: ThreadPoolExecutor, servable: Servable) -> None
     tensor = Tensors({None: np.zeros((28, 28), np.float32)})
     large = Pixels(np.ones((280, 280, 1), np.uint8))
     encoded, none, pixels, made = await rows.rows(servable, SIGNATURE, [IMAGES[0], Image(b"none"), large, tensor])
-    assert encoded.source.pixels == 280 * 280
+    assert encoded.source.pixels == 56 * 56
     assert encoded.source.levels.max() == 255
     assert isinstance(none, InvalidInput)
     assert pixels.source.levels.mean() == 1

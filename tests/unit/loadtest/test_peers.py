@@ -1,6 +1,7 @@
 """loadtest.bench.peers: how peers are asked, and what is said of them."""
 
 import json
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -8,6 +9,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from loadtest.bench.peers import __main__ as peers
 from loadtest.bench.peers import page, protocols
 from loadtest.bench.peers.catalog import PEERS, InstallError, Peer
 from loadtest.bench.peers.measure import Result
@@ -65,12 +67,11 @@ def test_json(status: int) -> None:
 def test_page(tmp_path: Path) -> None:
     """The fastest comes first, what is ahead of ours is named, and what did not run says why."""
     file = tmp_path / "page.md"
-    page.write(
-        file,
-        [row("us", 0.5, ours=True), row("fast", 0.7), row("slow", 0.1), page.Row("none", "", "x", False, "no wheel")],
-        3,
-        0.0,
-    )
+    rows = [row("us", 0.5, ours=True), row("fast", 0.7), row("slow", 0.1), page.Row("none", "", "x", False, "no wheel")]
+    run = page.Run(3, 0.0, rows)
+    run.save(tmp_path / "run.json")
+    assert page.Run.load(tmp_path / "run.json") == run
+    page.write(file, run)
     text = file.read_text()
     assert text.index("| fast 1.0 |") < text.index("| **us** |") < text.index("| slow 1.0 |")
     assert "- throughput: fast\n- latency, one call at a time: fast\n- CPU time a call: fast\n" in text
@@ -80,8 +81,17 @@ def test_page(tmp_path: Path) -> None:
 
 def test_page_without_losses(tmp_path: Path) -> None:
     """If nobody is ahead the page says so."""
-    page.write(tmp_path / "page.md", [row("us", 0.5, ours=True), row("slow", 0.1)], 1, 0.0)
+    page.write(tmp_path / "page.md", page.Run(1, 0.0, [row("us", 0.5, ours=True), row("slow", 0.1)]))
     assert "No peer is ahead of the best of ours." in (tmp_path / "page.md").read_text()
+
+
+def test_page_of_known_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured once becomes a page without measuring anything again."""
+    page.Run(1, 0.0, [row("us", 0.5, ours=True)]).save(tmp_path / "run.json")
+    arguments = ["peers", "--from", str(tmp_path / "run.json"), "--page", str(tmp_path / "page.md")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert peers.main() == 0
+    assert "| **us** | gRPC | 0.50 |" in (tmp_path / "page.md").read_text()
 
 
 def test_install_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

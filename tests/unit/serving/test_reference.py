@@ -7,6 +7,7 @@ from scipy.spatial import distance
 
 from serving import reference
 from serving.contract import Histogram, Reference
+from serving.preprocessing import InputError
 from tests.fakes import digits
 
 COUNTS = npst.arrays(np.int64, 5, elements=st.integers(0, 1000)).filter(np.any)
@@ -32,7 +33,10 @@ def test_images_as_they_came_have_three_features():
     assert features["image_pixels"].tolist() == [784, 2800 * 1400]
     assert features["image_brightness"] == pytest.approx([0, 0.5], abs=0.02)
     assert features["image_contrast"] == pytest.approx([0, 0.5], abs=0.02)
-    assert all(each.levels.nbytes <= 12_000 and each.levels.base is None for each in sources)
+    assert all(each.levels.base.nbytes <= 12_000 for each in sources)
+    assert reference.sources([bright, InputError("IMAGE_EMPTY", "")])[1] is None
+    for each, image in zip(reference.sources(np.stack([dark, dark + 9])), (dark, dark + 9), strict=True):
+        np.testing.assert_array_equal(each.levels, reference.source(image).levels)
 
 
 @pytest.mark.parametrize("preprocessing", [(), digits.STEPS])

@@ -56,6 +56,10 @@ def test_many_as_one_by_one(images: list[np.ndarray], data: st.DataObject) -> No
     """Many images at once, of whatever sizes, become what each becomes by itself, or get the same error."""
     images += data.draw(st.lists(st.sampled_from(images), max_size=6))
     for step, parameters in (
+        (pixels.shrink, {"max_side": 40}),
+        (pixels.denoise, {"min_side": 20}),
+        (pixels.resize, {"height": 28, "width": 28, "fit": "contain"}),
+        (ink.thicken, {}),
         (ink.invert_light_background, {}),
         (ink.flatten_background, {}),
         (ink.stretch_contrast, {}),
@@ -70,6 +74,18 @@ def test_many_as_one_by_one(images: list[np.ndarray], data: st.DataObject) -> No
                     step(image, **parameters)
             else:
                 np.testing.assert_array_equal(made, step(image, **parameters))
+
+
+@given(st.integers(1, 4), st.sampled_from([1, 3, 4]), st.data())
+def test_stacks_as_one_by_one(count: int, channels: int, data: st.DataObject) -> None:
+    """A stack goes through the steps that look at shapes or colours as its images do."""
+    stack = data.draw(hnp.arrays(np.uint8, (count, *data.draw(st.sampled_from([(5, 7), (70, 66)])), channels)))
+    grey = [pixels.grayscale(image) for image in stack]
+    np.testing.assert_array_equal(over_many(pixels.grayscale)(stack), grey)
+    for step, parameters in ((pixels.shrink, {"max_side": 60}), (pixels.denoise, {}), (ink.thicken, {})):
+        many = over_many(functools.partial(step, **parameters))(np.stack(grey))
+        for made, image in zip(many, grey, strict=True):
+            np.testing.assert_array_equal(made, step(image, **parameters))
 
 
 def test_grayscale() -> None:
