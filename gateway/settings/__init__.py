@@ -74,6 +74,9 @@ class EnvoySettings(Section):
     """Seconds of silence after which a connection's other end is asked for a sign of life."""
     ping_timeout: Annotated[float, Field(ge=1)] = EnvoyOptions.ping_timeout
     """Seconds within which it must give one, or send a request's headers, or read what is left of an answer."""
+    admin: Address | None = None
+    """host:port, on loopback, of Envoy's own pages (`/stats`, `/stats/prometheus`, `/memory`, `/listeners`, …), to
+    be read and not to change anything; port 0 takes a free one and logs it. Of one worker alone. Default: nowhere."""
 
 
 class LogSettings(Section):
@@ -171,6 +174,12 @@ class Settings(BaseSettings):
                     "on loopback, TLS (`tls.certificate_file`, `tls.key_file`, `tls.http`), or "
                     "`tls.plaintext_anywhere` if something in front ends TLS"
                 )
+        if self.envoy.admin and not is_loopback(self.envoy.admin.rpartition(":")[0]):
+            raise ValueError(
+                f"`envoy.admin` is {self.envoy.admin}; expected an address on loopback, as it asks for no key"
+            )
+        if self.envoy.admin and self.workers > 1:
+            raise ValueError("`envoy.admin` is one process's; expected `workers` to be 1, or no `envoy.admin`")
         if self.auth.certificates and self.tls.client_ca_file is None:
             raise ValueError("`auth.certificates` needs `tls.client_ca_file`: without it no client shows a certificate")
         if self.feedback.database_url and self.receipt_key is None:

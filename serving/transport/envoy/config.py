@@ -7,7 +7,9 @@ from typing import Any
 
 from pyvoy import PyvoyServer
 
+from serving.transport.envoy import pages
 from serving.transport.envoy.certificates import tls_context
+from serving.transport.envoy.extension import extension
 from serving.transport.envoy.launched import ADMIN_SOCKET
 from serving.transport.envoy.options import EnvoyOptions, Tls
 
@@ -32,13 +34,20 @@ class Listener:
 
 
 def bootstrap(
-    app: str, listeners: Sequence[Listener], directory: Path, options: EnvoyOptions, tls: Tls | None = None
+    app: str,
+    listeners: Sequence[Listener],
+    directory: Path,
+    options: EnvoyOptions,
+    tls: Tls | None = None,
+    *,
+    admin: Listener | None = None,
 ) -> dict[str, Any]:
     """Envoy's bootstrap configuration for the ASGI application `app` ("module:attribute") on each of `listeners`.
 
-    In `directory` are the admin interface's socket and certificates. Unix sockets are in plain text always.
+    In `directory` are the admin interface's socket and certificates. Unix sockets are in plain text always. Envoy's own
+    pages are on `admin`.
     """
-    limit = _extension(
+    limit = extension(
         "resource_monitors.global_downstream_max_connections",
         "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
         max_active_downstream_connections=options.max_connections,
@@ -51,9 +60,11 @@ def bootstrap(
         "application_log_config": {"log_format": _log_format(json=options.json_log)},
         "overload_manager": {"resource_monitors": [limit]},
         "static_resources": {
+            "clusters": [pages.cluster(directory)] if admin else [],
             "listeners": [
                 {
                     "name": f"grpc-{number}",
+                    "stat_prefix": "grpc",
                     "address": listener.address,
                     # Otherwise a second server could take the same port, and each would get half of the connections.
                     "enable_reuse_port": options.shared,
@@ -65,23 +76,24 @@ def bootstrap(
                 }
                 for number, listener in enumerate(listeners)
             ]
+            + ([pages.listener(admin.address)] if admin else []),
         },
     }
 
 
 def _tls_socket(directory: Path, tls: Tls) -> dict[str, Any]:
     kind = "transport_sockets.tls.v3.DownstreamTlsContext"
-    return _extension("transport_sockets.tls", kind, **tls_context(directory, tls))
+    return extension("transport_sockets.tls", kind, **tls_context(directory, tls))
 
 
 def _connection_manager(app: str, options: EnvoyOptions) -> dict[str, Any]:
-    return _extension(
+    return extension(
         "filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="grpc",
         route_config={"virtual_hosts": [{"name": "grpc", "domains": ["*"]}]},
         # The first makes plain gRPC of gRPC-Web.
-        http_filters=[_extension("filters.http.grpc_web", "filters.http.grpc_web.v3.GrpcWeb"), *_application(app)],
+        http_filters=[extension("filters.http.grpc_web", "filters.http.grpc_web.v3.GrpcWeb"), *_application(app)],
         # The caller's own id reaches us, or none.
         generate_request_id=False,
         # What a client itself says of its certificate is dropped.
@@ -116,12 +128,6 @@ def _application(app: str) -> list[dict[str, Any]]:
     listener = PyvoyServer(app, lifespan=True).get_envoy_config()["static_resources"]["listeners"][0]
     filters: list[dict[str, Any]] = listener["filter_chains"][0]["filters"][-1]["typed_config"]["http_filters"]
     return filters
-
-
-def _extension(name: str, kind: str, **fields: Any) -> dict[str, Any]:
-    """An extension by its name, and its configuration by the name of its message."""
-    typed = {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **fields}
-    return {"name": f"envoy.{name}", "typed_config": typed}
 
 
 def _log_format(*, json: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from serving.transport.asgi.application import GrpcApplication
 from serving.transport.asgi.call import Scope, Send
@@ -61,6 +63,17 @@ class Host:
     def encrypted(self, address: str) -> bool:
         """Whether Envoy speaks TLS there."""
         return address in self._launched.encrypted
+
+    @property
+    def admin_port(self) -> int | None:
+        """The port of Envoy's own pages."""
+        return self._launched.admin_port
+
+    async def stats(self, pattern: str) -> dict[str, float]:
+        """Envoy's counters and gauges whose names match, in part, a regular expression. OSError or HTTPException."""
+        _, text = await self._admin.get(f"/stats?format=json&filter={quote(pattern)}")
+        # Histograms have no value of their own.
+        return {stat["name"]: stat["value"] for stat in json.loads(text)["stats"] if "value" in stat}
 
     def replace_certificates(self, tls: Tls) -> None:
         """Has Envoy show other certificates to who connects from now on, and trust others. OSError."""

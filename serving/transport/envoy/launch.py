@@ -32,10 +32,11 @@ def launch(
     listeners = [listener(address, shared=options.shared) for address in addresses]
     ports = {address: listener.port for address, listener in zip(addresses, listeners, strict=True)}
     encrypted = [address for address in addresses if tls and not address.startswith("unix:")]
-    launched = Launched(list(arguments), ports, encrypted, tempfile.mkdtemp(prefix="tensorgate-envoy-"))
-    directory = Path(launched.directory)
+    pages = listener(options.admin) if options.admin else None
+    directory = Path(tempfile.mkdtemp(prefix="tensorgate-envoy-"))
+    launched = Launched(list(arguments), ports, encrypted, str(directory), pages.port if pages else None)
     config = directory / "envoy.json"
-    config.write_text(json.dumps(bootstrap(app, listeners, directory, options, tls)))
+    config.write_text(json.dumps(bootstrap(app, listeners, directory, options, tls, admin=pages)))
     if tls:
         certificates.write(directory, tls)
     command = [
@@ -62,7 +63,8 @@ def launch(
 def configuration(app: str, addresses: Sequence[str], options: EnvoyOptions, tls: Tls | None = None) -> dict[str, Any]:
     """What `launch` would tell Envoy, but for the directory, which is a new one each time."""
     directory = Path(tempfile.gettempdir()) / "tensorgate-envoy"
-    return bootstrap(app, [listener(address) for address in addresses], directory, options, tls)
+    pages = listener(options.admin) if options.admin else None
+    return bootstrap(app, [listener(address) for address in addresses], directory, options, tls, admin=pages)
 
 
 def listener(address: str, *, shared: bool = False) -> Listener:

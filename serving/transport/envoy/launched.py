@@ -24,6 +24,8 @@ class Launched:
     """The addresses that speak TLS."""
     directory: str
     """Holds Envoy's configuration, certificates and keys, and its admin interface's socket; nobody else can enter."""
+    admin_port: int | None = None
+    """Of Envoy's own pages, where they were asked for."""
 
     def environment(self) -> dict[str, str]:
         """The variable by which `current` knows."""

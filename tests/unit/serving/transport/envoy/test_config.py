@@ -34,14 +34,14 @@ def connection_manager(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_envoy_takes_the_configuration(tmp_path: Path) -> None:
-    """Envoy itself finds every field that is set, with TLS, IPv6 and a Unix socket."""
+    """Envoy itself finds every field that is set, with TLS, IPv6, a Unix socket and its own pages."""
     identity = certificate()
     tls = Tls(key=identity.key, certificate=identity.certificate, client_ca=identity.certificate)
     listeners = [Listener("::1", 4242), Listener(path=str(tmp_path / "socket"))]
-    config = bootstrap(APP, listeners, tmp_path, EnvoyOptions(), tls)
+    config = bootstrap(APP, listeners, tmp_path, EnvoyOptions(), tls, admin=Listener("127.0.0.1", 4243))
     write(tmp_path, tls)
     # All but the application, which would be started.
-    for entry in config["static_resources"]["listeners"]:
+    for entry in config["static_resources"]["listeners"][:-1]:
         manager = entry["filter_chains"][0]["filters"][0]["typed_config"]
         manager["http_filters"].pop()
         kind = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
