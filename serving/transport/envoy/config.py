@@ -10,7 +10,7 @@ from pyvoy import PyvoyServer
 from serving.transport.envoy import pages
 from serving.transport.envoy.certificates import tls_context
 from serving.transport.envoy.extension import extension
-from serving.transport.envoy.launched import ADMIN_SOCKET
+from serving.transport.envoy.launched import ADMIN_SOCKET, DRAINING
 from serving.transport.envoy.options import EnvoyOptions, Tls
 
 _MEBIBYTE = 1 << 20
@@ -52,13 +52,23 @@ def bootstrap(
         "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
         max_active_downstream_connections=options.max_connections,
     )
+    # By what is in the file, which is how Envoy is told to say GOAWAY: see Host.close.
+    draining = extension(
+        "resource_monitors.injected_resource",
+        "resource_monitors.injected_resource.v3.InjectedResourceConfig",
+        filename=str(directory / DRAINING),
+    )
     manager = _connection_manager(app, options)
     return {
         # Envoy wants a name wherever it watches files.
         "node": {"id": "tensorgate", "cluster": "tensorgate"},
         "admin": {"address": {"pipe": {"path": str(directory / ADMIN_SOCKET)}}},
         "application_log_config": {"log_format": _log_format(json=options.json_log)},
-        "overload_manager": {"resource_monitors": [limit]},
+        "overload_manager": {
+            "refresh_interval": "0.25s",
+            "resource_monitors": [limit, draining],
+            "actions": [_idle_no_more(draining["name"])],
+        },
         "static_resources": {
             "clusters": [pages.cluster(directory)] if admin else [],
             "listeners": [
@@ -78,6 +88,17 @@ def bootstrap(
             ]
             + ([pages.listener(admin.address)] if admin else []),
         },
+    }
+
+
+def _idle_no_more(when: str) -> dict[str, Any]:
+    """What ends every connection without calls at once, with GOAWAY, as soon as the monitor `when` says 1."""
+    idle = {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "0.001s"}
+    kind = "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig"
+    return {
+        "name": "envoy.overload_actions.reduce_timeouts",
+        "triggers": [{"name": when, "scaled": {"scaling_threshold": 0.5, "saturation_threshold": 1}}],
+        "typed_config": {"@type": kind, "timer_scale_factors": [idle]},
     }
 
 
@@ -106,7 +127,11 @@ def _connection_manager(app: str, options: EnvoyOptions) -> dict[str, Any]:
         # A call may be silent for as long as its deadline allows, or for good, such as a watch of health.
         stream_idle_timeout="0s",
         stream_flush_timeout=_seconds(options.ping_timeout),
-        common_http_protocol_options={"idle_timeout": _seconds(options.idle_timeout)},
+        common_http_protocol_options={
+            "idle_timeout": _seconds(options.idle_timeout),
+            # As gRPC counts: each is its name, its value and 32 bytes.
+            "max_headers_count": options.max_header_bytes // 32,
+        },
         http2_protocol_options={
             "max_concurrent_streams": options.max_streams,
             # What a client may send ahead of a servicer that does not read, on one stream and on a connection's all.

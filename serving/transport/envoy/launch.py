@@ -16,7 +16,7 @@ from pyvoy._server import get_envoy_environ
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy import certificates
 from serving.transport.envoy.config import Listener, bootstrap
-from serving.transport.envoy.launched import SIGNALS, Launched
+from serving.transport.envoy.launched import DRAINING, SIGNALS, Launched
 from serving.transport.envoy.options import EnvoyOptions, Tls
 
 
@@ -37,6 +37,7 @@ def launch(
     launched = Launched(list(arguments), ports, encrypted, str(directory), pages.port if pages else None)
     config = directory / "envoy.json"
     config.write_text(json.dumps(bootstrap(app, listeners, directory, options, tls, admin=pages)))
+    (directory / DRAINING).write_text("0")
     if tls:
         certificates.write(directory, tls)
     command = [

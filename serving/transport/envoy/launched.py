@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 ADMIN_SOCKET = "admin.sock"
+DRAINING = "draining"
 _VARIABLE = "TENSORGATE_INSIDE_ENVOY"
 # Envoy would end at once, or forget SIGHUP; these stay pending until the program inside asks for them.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -65,12 +65,12 @@ def test_options_reach_envoy() -> None:
         json_log=False,
     )
     config = configuration(APP, ["127.0.0.1:0"], options)
-    (monitor,) = config["overload_manager"]["resource_monitors"]
+    monitor, _ = config["overload_manager"]["resource_monitors"]
     assert monitor["typed_config"]["max_active_downstream_connections"] == 7
     assert "text_format" in config["application_log_config"]["log_format"]
     manager = connection_manager(config)
     assert manager["max_request_headers_kb"] == 9
-    assert manager["common_http_protocol_options"] == {"idle_timeout": "10s"}
+    assert manager["common_http_protocol_options"] == {"idle_timeout": "10s", "max_headers_count": 288}
     http2 = manager["http2_protocol_options"]
     assert http2["max_concurrent_streams"] == 8
     assert http2["connection_keepalive"] == {"connection_idle_interval": "11s", "interval": "11s", "timeout": "0.5s"}
