@@ -15,7 +15,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, on_one_transport
+
+pytestmark = on_one_transport
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 expect.set_options(timeout=1e3 * TIMEOUT)

@@ -1,11 +1,17 @@
-"""What a gateway has inside Envoy alone: Envoy's own pages and metrics."""
+"""What a gateway has inside Envoy alone: Envoy's own pages and metrics, and gRPC-Web."""
 
+import base64
 import http.client
+import struct
 from collections.abc import Iterator
 
+import grpc
 import pytest
 
+from tensorgate.requests import predict_request
+from tensorgate.v1 import inference_service_pb2 as pb
 from tests.fakes import digits
+from tests.fakes.asgi_host import frame
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.promtool import problems
 from tests.integration.conftest import TIMEOUT, Gateway, eventually, gateways
@@ -65,3 +71,41 @@ async def test_metrics(pages: Gateway) -> None:
         await client.predict(PNG)
         await eventually(counted)
     assert problems(pages.get("/metrics")[1]) == []
+
+
+def web_call(gateway: Gateway, key: str, *, text: bool) -> tuple[list[bytes], dict[str, str]]:
+    """A prediction by gRPC-Web, as browsers make it: the messages of the answer and its trailers."""
+    kind = "application/grpc-web-text" if text else "application/grpc-web+proto"
+    body = frame(predict_request([PNG], model="digits", version=0, signature="", top_k=0).SerializeToString())
+    connection = http.client.HTTPConnection(gateway.address, timeout=TIMEOUT)
+    headers = {"content-type": kind, "accept": kind, "x-grpc-web": "1", "authorization": f"Bearer {key}"}
+    connection.request(
+        "POST", "/tensorgate.v1.InferenceService/Predict", base64.b64encode(body) if text else body, headers
+    )
+    answer = connection.getresponse()
+    read = answer.read()
+    if text:
+        # Parts that are padded each by itself.
+        read = b"".join(base64.b64decode(read[start : start + 4]) for start in range(0, len(read), 4))
+    connection.close()
+    assert answer.status == 200
+    trailers = {key.lower(): value for key, value in answer.getheaders()}
+    messages = []
+    while read:
+        flag, length = struct.unpack_from(">BI", read)
+        part, read = read[5 : 5 + length], read[5 + length :]
+        if flag & 0x80:
+            trailers |= dict(line.split(":", 1) for line in part.decode().splitlines())
+        else:
+            messages.append(part)
+    return messages, trailers
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
+def test_grpc_web(pages: Gateway, text: bool) -> None:
+    """A page in a browser predicts, and is told what is wrong."""
+    (message,), trailers = web_call(pages, pages.key, text=text)
+    assert trailers["grpc-status"] == "0"
+    assert pb.PredictResponse.FromString(message).predictions[0].classification.label == "3"
+    messages, trailers = web_call(pages, "tg_0_0", text=text)
+    assert (messages, trailers["grpc-status"]) == ([], str(grpc.StatusCode.UNAUTHENTICATED.value[0]))
