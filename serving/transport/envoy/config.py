@@ -64,6 +64,12 @@ def bootstrap(
         "node": {"id": "tensorgate", "cluster": "tensorgate"},
         "admin": {"address": {"pipe": {"path": str(directory / ADMIN_SOCKET)}}},
         "application_log_config": {"log_format": _log_format(json=options.json_log)},
+        # Python's memory too. What a burst has left free goes back to the system when it is over, at no call's expense.
+        "memory_allocator_manager": {
+            "bytes_to_release": 32 * _MEBIBYTE,
+            "memory_release_interval": "1s",
+            "max_per_cpu_cache_size_bytes": _MEBIBYTE // 2,
+        },
         "overload_manager": {
             "refresh_interval": "0.25s",
             "resource_monitors": [limit, draining],

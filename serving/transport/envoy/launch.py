@@ -58,7 +58,17 @@ def launch(
     sys.stdout.flush()
     sys.stderr.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    os.execve(command[0], command, {**os.environ, **get_envoy_environ(), **launched.environment()})  # noqa: S606  # the package's own program
+    environment = {**os.environ, **get_envoy_environ(), **launched.environment(), **_allocator()}
+    os.execve(command[0], command, environment)  # noqa: S606  # the package's own program
+
+
+def _allocator() -> dict[str, str]:
+    """The variable by which Envoy's allocator, Python's here too, keeps what is free by processor and not by thread.
+
+    There are twenty threads. glibc would otherwise take the kernel's restartable sequences for itself.
+    """
+    tunables = [tunable for tunable in (os.environ.get("GLIBC_TUNABLES"), "glibc.pthread.rseq=0") if tunable]
+    return {"GLIBC_TUNABLES": ":".join(tunables)}
 
 
 def configuration(app: str, addresses: Sequence[str], options: EnvoyOptions, tls: Tls | None = None) -> dict[str, Any]:
