@@ -198,6 +198,7 @@ async def serve(
     garbage.settle()
     log.info(
         "worker serving" if member else "serving",
+        transport=settings.transport,
         grpc=_with_port(settings.listen, port),
         http=_with_port(settings.http, http.port),
         models=list(settings.models),

@@ -25,6 +25,7 @@ from gateway.settings.feedback import FeedbackSettings
 from gateway.settings.guards import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from gateway.settings.rest import RestSettings
 from gateway.settings.rollout import RolloutSettings
+from serving.transport.default import Transport, default_transport
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
@@ -116,8 +117,9 @@ class Settings(BaseSettings):
     """host:port for /metrics, /livez, /readyz and JSON; port 0 takes a free one and logs it."""
     reflection: bool = True
     """Whether gRPC server reflection tells callers with a key of every service and message."""
-    transport: Literal["grpc.aio", "envoy"] = "grpc.aio"
-    """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction."""
+    transport: Transport = Field(default_factory=default_transport)
+    """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction. Default:
+    envoy where it can run (docs/transports.md), else grpc.aio."""
     print_envoy_config: bool = False
     """Prints the configuration that Envoy would be given, as YAML, and ends."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
