@@ -19,6 +19,7 @@ from gateway.backend.tf_serving import TensorFlowServing
 from gateway.capture.records import CaptureError
 from gateway.catalog import Catalog
 from gateway.certificates import CertificateError, Certificates
+from gateway.envoy_metrics import EnvoyMetrics
 from gateway.guards import Guards
 from gateway.interceptors.access_log import AccessLog
 from gateway.interceptors.call_metrics import CallMetrics
@@ -189,18 +190,22 @@ async def serve(
     ]
     http_task = loop.create_task(http.run_until_stopped())
     await server.start()
+    if isinstance(server, EnvoyServer):
+        background.append(loop.create_task(EnvoyMetrics(server.stats, metrics.registry).watch()))
     if member:
         own = partial(ops.state, catalog, stopping.is_set)
         background.append(loop.create_task(member.serve(stopping.set, metrics.registry, own)))
     garbage.settle()
     log.info(
         "worker serving" if member else "serving",
+        transport=settings.transport,
         grpc=_with_port(settings.listen, port),
         http=_with_port(settings.http, http.port),
         models=list(settings.models),
         backend=settings.backend.address,
         auth=settings.auth.enabled,
         tls=guards.certificates is not None,
+        **_pages(settings, server),
     )
 
     await stopping.wait()
@@ -315,6 +320,13 @@ def _server_type(settings: Settings) -> Callable[..., GrpcAioServer | EnvoyServe
     if settings.transport == "envoy":
         return EnvoyServer
     return partial(GrpcAioServer, options=(("grpc.so_reuseport", int(settings.workers > 1)),))
+
+
+def _pages(settings: Settings, server: GrpcAioServer | EnvoyServer) -> dict[str, str]:
+    """What the log says of Envoy's own pages, if there are any."""
+    if settings.envoy.admin and isinstance(server, EnvoyServer) and server.admin_port:
+        return {"envoy": _with_port(settings.envoy.admin, server.admin_port)}
+    return {}
 
 
 def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates | None) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gateway.auth.keys import KeyRing, KeysFile, KeysFileError, create
 from gateway.errors import Unauthenticated
+from serving.transport.default import default_transport
 from stack.monitor import prometheus
 from stack.processes import Child, ProcessError, child
 from tensorgate import Client, TensorgateError
@@ -83,7 +84,10 @@ def _options() -> argparse.Namespace:
         for name, port in zip(("server", "gateway", "http"), ports, strict=True):
             options.add_argument(f"--{name}", type=int, default=port, metavar="PORT", help="0 for any (%(default)s)")
         options.add_argument(
-            "--transport", choices=("grpc.aio", "envoy"), default="grpc.aio", help="of the gateway (%(default)s)"
+            "--transport",
+            choices=("grpc.aio", "envoy"),
+            default=default_transport(),
+            help="of the gateway (%(default)s)",
         )
     return parser.parse_args()
 

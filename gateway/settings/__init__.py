@@ -25,6 +25,7 @@ from gateway.settings.feedback import FeedbackSettings
 from gateway.settings.guards import AuthSettings, LimitSettings, Section, TlsSettings, is_loopback
 from gateway.settings.rest import RestSettings
 from gateway.settings.rollout import RolloutSettings
+from serving.transport.default import Transport, default_transport
 from serving.transport.envoy.options import EnvoyOptions
 
 CONFIG_VARIABLE = "TENSORGATE_CONFIG"
@@ -74,6 +75,9 @@ class EnvoySettings(Section):
     """Seconds of silence after which a connection's other end is asked for a sign of life."""
     ping_timeout: Annotated[float, Field(ge=1)] = EnvoyOptions.ping_timeout
     """Seconds within which it must give one, or send a request's headers, or read what is left of an answer."""
+    admin: Address | None = None
+    """host:port, on loopback, of Envoy's own pages (`/stats`, `/stats/prometheus`, `/memory`, `/listeners`, …), to
+    be read and not to change anything; port 0 takes a free one and logs it. Of one worker alone. Default: nowhere."""
 
 
 class LogSettings(Section):
@@ -113,8 +117,9 @@ class Settings(BaseSettings):
     """host:port for /metrics, /livez, /readyz and JSON; port 0 takes a free one and logs it."""
     reflection: bool = True
     """Whether gRPC server reflection tells callers with a key of every service and message."""
-    transport: Literal["grpc.aio", "envoy"] = "grpc.aio"
-    """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction."""
+    transport: Transport = Field(default_factory=default_transport)
+    """What carries gRPC: grpcio's own server, or Envoy with the gateway inside, where a call costs a fraction. Default:
+    envoy where it can run (docs/transports.md), else grpc.aio."""
     print_envoy_config: bool = False
     """Prints the configuration that Envoy would be given, as YAML, and ends."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
@@ -171,6 +176,12 @@ class Settings(BaseSettings):
                     "on loopback, TLS (`tls.certificate_file`, `tls.key_file`, `tls.http`), or "
                     "`tls.plaintext_anywhere` if something in front ends TLS"
                 )
+        if self.envoy.admin and not is_loopback(self.envoy.admin.rpartition(":")[0]):
+            raise ValueError(
+                f"`envoy.admin` is {self.envoy.admin}; expected an address on loopback, as it asks for no key"
+            )
+        if self.envoy.admin and self.workers > 1:
+            raise ValueError("`envoy.admin` is one process's; expected `workers` to be 1, or no `envoy.admin`")
         if self.auth.certificates and self.tls.client_ca_file is None:
             raise ValueError("`auth.certificates` needs `tls.client_ca_file`: without it no client shows a certificate")
         if self.feedback.database_url and self.receipt_key is None:

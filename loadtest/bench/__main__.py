@@ -53,7 +53,7 @@ def main() -> int:
     options = parser.parse_args()
     ensure_model()
     key = ensure_key()
-    cases = _cases()
+    cases = all_cases()
     with ExitStack() as children, tempfile.TemporaryDirectory() as scratch:
         echo = children.enter_context(
             child("the echo", [sys.executable, "-m", "loadtest.bench.echo"], Path(scratch) / "echo.log")
@@ -64,7 +64,7 @@ def main() -> int:
         targets: dict[Key, tuple[Target, Load]] = {}
         for load in (floors.CROWD, floors.ALONE):
             targets["", "echo", load] = echo_target, _load(load, options.calls)
-        for (transport, module), (address, http, gateway) in _gateways(children).items():
+        for (transport, module), (address, http, gateway) in gateways(children).items():
             with Client(address, key=key) as client:
                 client.predict(np.zeros((28, 28), np.float32))
             for case in cases:
@@ -89,7 +89,8 @@ def main() -> int:
     return int(options.check and any(one.missed for one in judged))
 
 
-def _cases() -> list[Case]:
+def all_cases() -> list[Case]:
+    """What is measured, the ordinary call first."""
     sample = next(iter(sorted(MODELS.glob(f"{MODEL}/*/assets.extra/samples/7-*.png"))))
     tensor = np.zeros((28, 28), np.float32)
     # A stroke, since a blank page is refused.
@@ -113,17 +114,17 @@ def _cases() -> list[Case]:
     ]
 
 
-def _gateways(children: ExitStack) -> dict[tuple[str, str], tuple[str, str, Child]]:
+def gateways(children: ExitStack) -> dict[tuple[str, str], tuple[str, str, Child]]:
     """The gateways by transport and module, each with its addresses for gRPC and HTTP."""
     processes = start(argparse.Namespace(server=0, gateway=0, http=0, transport=floors.AIO), children)
-    gateways = {(floors.AIO, "gateway"): (processes.address, processes.http, processes.gateway)}
+    found = {(floors.AIO, "gateway"): (processes.address, processes.http, processes.gateway)}
     for transport in (floors.AIO, floors.ENVOY) if find_spec("pyvoy") else (floors.AIO,):
         for module in ("gateway", NO_OP):
-            if (transport, module) not in gateways:
+            if (transport, module) not in found:
                 address, http = (f"127.0.0.1:{free_port()}" for _ in range(2))
                 gateway = start_gateway(children, processes.backend, address, http, transport, module=module)
-                gateways[transport, module] = address, http, gateway
-    return gateways
+                found[transport, module] = address, http, gateway
+    return found
 
 
 def _load(name: str, calls: int) -> Load:

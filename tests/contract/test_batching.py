@@ -31,7 +31,7 @@ def server(start: Start, base: Path, tmp_path_factory: pytest.TempPathFactory) -
     directory = tmp_path_factory.mktemp("batching")
     shutil.copytree(base, directory / "base")
     (directory / "batching").write_text(
-        "max_batch_size { value: 8 } batch_timeout_micros { value: 1000 } max_enqueued_batches { value: 100 } "
+        "max_batch_size { value: 8 } batch_timeout_micros { value: 1000 } max_enqueued_batches { value: 1000 } "
         "num_batch_threads { value: 2 } allowed_batch_sizes: [2, 8]"
     )
     (directory / "config").write_text(

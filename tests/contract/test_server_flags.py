@@ -37,9 +37,9 @@ def identity() -> Identity:
     return certificate()
 
 
-@pytest.fixture(scope="module", params=["grpc.aio", "envoy"])
+@pytest.fixture(scope="module")
 def server(
-    request: pytest.FixtureRequest, start: Start, identity: Identity, tmp_path_factory: pytest.TempPathFactory
+    transport: str, start: Start, identity: Identity, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Child, str, Path]:
     """A server with TLS on its port, a Unix socket and health; its address and its socket.
 
@@ -56,9 +56,7 @@ def server(
         f'model_config_list {{ config {{ name: "wire" base_path: "{directory}/wire" model_platform: "tensorflow" '
         "model_version_policy { all {} } } }"
     )
-    if request.param == "envoy":
-        pytest.importorskip("pyvoy", reason="pyvoy has no wheel for this platform")
-    flags = ["--grpc_channel_arguments=grpc.max_connection_age_ms=60000"] if request.param == "grpc.aio" else []
+    flags = ["--grpc_channel_arguments=grpc.max_connection_age_ms=60000"] if transport == "grpc.aio" else []
     socket = directory / "grpc.sock"
     process, address = start(
         None,
@@ -68,7 +66,6 @@ def server(
         "--grpc_socket_path",
         str(socket),
         "--enable_grpc_healthcheck_service",
-        f"--transport={request.param}",
         *flags,
     )
     return process, address, socket

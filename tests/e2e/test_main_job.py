@@ -78,7 +78,7 @@ def test_demo(demo: Demo) -> None:
 @pytest.fixture
 def gateway(demo: Demo, start_server: StartServer, tmp_path: Path) -> Gateway:
     """A gateway in front of an embedded server with the demo's model."""
-    with gateways(tmp_path) as start:
+    with gateways(tmp_path, "grpc.aio") as start:
         yield start(start_server()[1])
 
 
@@ -138,7 +138,7 @@ async def test_restarted_server(demo: Demo, start_server: StartServer, tmp_path:
     """While the model server restarts calls fail UNAVAILABLE at once; then they succeed by themselves."""
     server, address = start_server()
     image = demo.samples[0].read_bytes()
-    with gateways(tmp_path) as start:
+    with gateways(tmp_path, "grpc.aio") as start:
         gateway = start(address)
         async with gateway.client() as client:
             assert (await client.predict(image)).label == "0"

@@ -94,7 +94,7 @@ def served(models: Path, name: str, logs: Path, *flags: str) -> Iterator[Client]
             child("the model server", [*command, f"--model_base_path={models / name}"], logs / "server.txt")
         )
         address = server.wait_for("serving gRPC on ", TIMEOUT).split()[-1]
-        gateway = children.enter_context(gateways(logs))(address, *flags, models=name)
+        gateway = children.enter_context(gateways(logs, "grpc.aio"))(address, *flags, models=name)
         yield children.enter_context(Client(gateway.address, key=gateway.key))
 
 

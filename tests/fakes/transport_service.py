@@ -58,6 +58,11 @@ class Servicer:
             }
         ).encode()
 
+    async def Mirror(self, _request: bytes, context: Any) -> bytes:
+        """Sends back the metadata that it was sent."""
+        context.set_trailing_metadata(context.invocation_metadata())
+        return b""
+
     async def Fail(self, request: bytes, context: Any) -> bytes:
         """Aborts with details."""
         detail = any_pb2.Any()
@@ -115,7 +120,7 @@ def register(servicer: Servicer, server: grpc.aio.Server) -> None:
     handlers: dict[str, Any] = {
         name: kind(getattr(servicer, name))
         for kind, names in (
-            (grpc.unary_unary_rpc_method_handler, ("Echo", "Describe", "Fail", "Boom", "Sleep", "Cancelled")),
+            (grpc.unary_unary_rpc_method_handler, ("Echo", "Describe", "Mirror", "Fail", "Boom", "Sleep", "Cancelled")),
             (grpc.unary_stream_rpc_method_handler, ("Count",)),
             (grpc.stream_unary_rpc_method_handler, ("Join", "Sum", "SleepInStream")),
             (grpc.stream_stream_rpc_method_handler, ("Chat",)),
@@ -171,6 +176,6 @@ if __name__ == "__main__":
             client_ca=(directory / "clients.pem").read_bytes(),
             require_client_certificate=True,
         )
-        options = EnvoyOptions(max_header_bytes=MAX_HEADER_BYTES)
+        options = EnvoyOptions(max_header_bytes=MAX_HEADER_BYTES, ping_interval=2.0, ping_timeout=3.0)
         launch("tests.fakes.transport_service:app", sys.argv[1:], [LISTEN], options, tls)
     asyncio.run(serve(sys.argv[1:]))

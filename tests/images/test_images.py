@@ -126,13 +126,24 @@ def around(engine: Engine, built: list[str], tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.timeout(1200)
-def test_gateway(engine: Engine, gateway: str) -> None:
-    """The gateway is alive at once, where it can write to nothing but its keys, and ends when it is told to."""
-    serving = r'"http": "0.0.0.0:(\d+)".*"event": "serving"'
+@pytest.mark.parametrize("transport", ["grpc.aio", "envoy"])
+def test_transports(engine: Engine, gateway: str, transport: str) -> None:
+    """The gateway is alive at once on each transport, by default on Envoy, and ends when it is told to."""
+    code = "from serving.transport.default import default_transport; print(default_transport())"
+    if transport == "envoy" and engine.run(gateway, ["python", "-c", code], {}).splitlines()[-1] != "envoy":
+        pytest.skip("the image's Python has no shared library, as Debian's own has not")
+    serving = rf'"transport": "{transport}".*"http": "0.0.0.0:(\d+)".*"event": "serving"'
     flags = ["--models=m", "--no-auth.enabled", "--listen=127.0.0.1:0", "--http=0.0.0.0:0", "--drain.delay=0"]
     flags.append("--tls.plaintext-anywhere")
+    if transport != "envoy":
+        flags.append(f"--transport={transport}")
     answer = probe(engine, gateway, ROOT / "gateway/Dockerfile", serving, "/livez", "", *flags)
     assert answer == {"answer": "ok\n", "status": 0}
+
+
+@pytest.mark.timeout(1200)
+def test_gateway(engine: Engine, gateway: str) -> None:
+    """The gateway makes keys where it can write to nothing but them."""
     keys = ["python", "-m", "gateway", "keys", "--file", "/state/keys.json", "create", "--client", "me"]
     assert engine.run(gateway, keys, {}).startswith("tg_")
 

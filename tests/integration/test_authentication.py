@@ -29,7 +29,7 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="module")
-def gateway(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[Gateway]:
     """A gateway that takes keys and the issuer's tokens."""
     file = tmp_path_factory.mktemp("settings") / "gateway.yaml"
     taken = {"issuer": issuer.url, "audiences": [AUDIENCE], "insecure_http": True}
@@ -37,7 +37,7 @@ def gateway(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with (
         pytest.MonkeyPatch.context() as patch,
         digits_server() as fake,
-        gateways(tmp_path_factory.mktemp("gateway")) as start,
+        gateways(tmp_path_factory.mktemp("gateway"), transport) as start,
     ):
         patch.setenv("TENSORGATE_CONFIG", str(file))
         yield start(fake.address)

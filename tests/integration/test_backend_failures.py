@@ -17,7 +17,7 @@ from serving.wire import tensorflow_serving_pb2 as tfs
 from tensorgate import TensorgateError
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModel, FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
 
 PNG = digits.encode(digits.band(3))
 
@@ -46,7 +46,6 @@ def broken(shared_server: FakeModelServer) -> Iterator[FakeModelServer]:
     shared_server.error = shared_server.garbage = None
 
 
-@on_both_transports
 async def test_restart(gateway: Gateway, server: FakeModelServer) -> None:
     """While the backend is down calls fail UNAVAILABLE at once; when it is back they succeed by themselves."""
     assert await answers(gateway)
@@ -212,7 +211,6 @@ async def test_model_without_contract(start_gateway: StartGateway, server: FakeM
             await client.predict(PNG)
 
 
-@on_both_transports
 async def test_batching(start_gateway: StartGateway, server: FakeModelServer) -> None:
     """Under load requests share upstream calls, and each gets its own answer; a bad row hurts only its sender."""
     gateway = start_gateway(server.address, "--batching.max-in-flight=1")
@@ -265,7 +263,6 @@ async def test_overload(
         assert message in error.message
 
 
-@on_both_transports
 async def test_a_killed_gateway_is_gone(gateway: Gateway, server: FakeModelServer) -> None:
     """The tests' own watchdog: a killed gateway makes calls fail, so that the ones above cannot pass by accident."""
     os.kill(gateway.process.pid, signal.SIGKILL)
@@ -273,7 +270,6 @@ async def test_a_killed_gateway_is_gone(gateway: Gateway, server: FakeModelServe
     assert (await failure(gateway)).code == "UNAVAILABLE"
 
 
-@on_both_transports
 def test_port_taken(gateway: Gateway, transport: str) -> None:
     """A port that is taken ends the start with one clear line."""
     for flags in (

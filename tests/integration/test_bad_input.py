@@ -16,9 +16,7 @@ from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.conftest import Gateway, StartGateway, eventually, on_both_transports
-
-pytestmark = on_both_transports
+from tests.integration.conftest import Gateway, StartGateway, eventually
 
 PNG = digits.encode(digits.band(3))
 JPEG = digits.encode(digits.band(3), "JPEG")

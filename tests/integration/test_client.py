@@ -12,7 +12,7 @@ import pytest
 
 from tensorgate import Client, TensorgateError
 from tests.fakes import digits
-from tests.integration.conftest import TIMEOUT, Gateway, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway
 
 
 def command(gateway: Gateway | None, *arguments: str, stdin: bytes = b"", **environment: str) -> Any:
@@ -37,7 +37,6 @@ def files(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "three.png"), str(tmp_path / "seven.jpg")]
 
 
-@on_both_transports
 def test_synchronous(shared_gateway: Gateway) -> None:
     """The synchronous client predicts, one and many, and describes models."""
     with Client(shared_gateway.address, key=shared_gateway.key, timeout=TIMEOUT) as client:
@@ -52,7 +51,6 @@ def test_synchronous(shared_gateway: Gateway) -> None:
             client.get_model("digits2")
 
 
-@on_both_transports
 async def test_asynchronous(shared_gateway: Gateway) -> None:
     """The asynchronous client does the same."""
     async with shared_gateway.client() as client:

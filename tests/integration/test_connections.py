@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.fakes import digits
-from tests.integration.conftest import TIMEOUT, Gateway, eventually, on_both_transports, ready
+from tests.integration.conftest import TIMEOUT, Gateway, eventually, on_one_transport, ready
 
 PNG = digits.encode(digits.band(3))
 # What a connection that says nothing may cost; docs/performance.md states it.
@@ -35,7 +35,6 @@ def resident(gateway: Gateway) -> int:
     return int(psutil.Process(gateway.process.pid).memory_info().rss)
 
 
-@on_both_transports
 async def test_silent_connections(gateway: Gateway) -> None:
     """Ten thousand connections that say nothing cost kilobytes each, and those who call do not notice them."""
     await ready(gateway)
@@ -53,6 +52,7 @@ async def test_silent_connections(gateway: Gateway) -> None:
         assert (await client.predict(PNG)).label == "3"
 
 
+@on_one_transport
 async def test_silent_http_connections(server: Any, start_gateway: Any) -> None:
     """On the HTTP port no more connections stay than may."""
     gateway = await ready(start_gateway(server.address, "--rest.max-connections=50"))
@@ -66,6 +66,7 @@ async def test_silent_http_connections(server: Any, start_gateway: Any) -> None:
     assert gateway.get("/livez")[0] == 200
 
 
+@on_one_transport
 async def test_who_takes_no_answers(gateway: Gateway) -> None:
     """A client that asks and asks over HTTP and reads nothing loses its connection, and memory stays."""
     await ready(gateway)

@@ -21,8 +21,10 @@ from gateway.rollout import commands as rollout_commands
 from tensorgate import Client
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModel, FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, gateways
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, gateways, on_one_transport
 from tests.integration.test_drift import BANDS, REFERENCE
+
+pytestmark = on_one_transport
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 expect.set_options(timeout=1e3 * TIMEOUT)

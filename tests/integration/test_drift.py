@@ -18,7 +18,7 @@ from tensorgate.v1 import drift_service_pb2 as pb
 from tensorgate.v1.drift_service_pb2_grpc import DriftServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModel, FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
 from tests.integration.test_client import command
 
 BANDS = [digits.band(digit, 56) for digit in range(10)]
@@ -58,7 +58,6 @@ async def ask(gateway: Gateway, images: list[np.ndarray], rows: int) -> None:
             await client.predict_batch((encoded * 5)[:50])
 
 
-@on_both_transports
 async def test_drift_is_seen(server: FakeModelServer, start_gateway: StartGateway) -> None:
     """Clean images leave a version steady; inverted ones, which the model answers just as well, make it drift."""
     gateway = start_gateway(server.address, "--drift.look-rows=100")

@@ -27,7 +27,7 @@ from tensorgate.v1.quality_service_pb2_grpc import QualityServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.postgres_server import PostgresServer, postgres_server
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, gateways, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, gateways
 from tests.integration.test_client import command
 
 KEY = "k" * 32
@@ -92,7 +92,6 @@ async def refusal(client: AsyncClient, *arguments: Any, **options: Any) -> tuple
     return caught.value.code, caught.value.reason, caught.value.field
 
 
-@on_both_transports
 async def test_a_label_counts_once(shared: Gateway, file: Path) -> None:
     """A prediction's first label is booked, the same again changes nothing, another replaces it and is recorded."""
     async with shared.client() as client:
@@ -243,7 +242,6 @@ async def test_quality(server: FakeModelServer, start_gateway: StartGateway, tmp
     assert command(gateway, "quality", "cats").returncode == 1
 
 
-@on_both_transports
 async def test_ten_thousand_labels(shared: Gateway, file: Path) -> None:
     """A stream of 10,000 labels is summed up: what was booked, changed and refused, and why, for the first 100."""
     ids = [receipt() for _ in range(9000)]

@@ -18,7 +18,7 @@ from gateway.auth.keys import KeysFile, create
 from tensorgate import TensorgateError
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
 
 PNG = digits.encode(digits.band(3))
 States = health_pb2.HealthCheckResponse
@@ -45,7 +45,6 @@ def test_imports_no_tensorflow() -> None:
     assert "--backend.address" in run("--help").stdout
 
 
-@on_both_transports
 def test_memory(gateway: Gateway, transport: str) -> None:
     """A serving gateway has less than 120 MB of resident memory, less than 200 MB inside Envoy."""
     status = Path(f"/proc/{gateway.process.pid}/status")
@@ -143,7 +142,6 @@ async def test_without_authentication(server: FakeModelServer, start_gateway: St
         assert (await client.predict(PNG)).label == "3"
 
 
-@on_both_transports
 async def test_health(gateway: Gateway, server: FakeModelServer) -> None:
     """Health is the truth, for the gateway, its service and each model; nobody needs a key for it."""
     async with grpc.aio.insecure_channel(gateway.address) as channel:
@@ -168,7 +166,6 @@ async def _are(value: object, expected: object) -> bool:
     return await value() == expected  # type: ignore[operator]
 
 
-@on_both_transports
 async def test_ops(gateway: Gateway, server: FakeModelServer) -> None:
     """/livez, /readyz and /metrics say how the gateway is."""
     async with gateway.client() as client:
@@ -189,7 +186,6 @@ async def test_ops(gateway: Gateway, server: FakeModelServer) -> None:
     assert "process_resident_memory_bytes" in text
 
 
-@on_both_transports
 async def test_drain(start_gateway: StartGateway, server: FakeModelServer) -> None:
     """At SIGTERM health turns NOT_SERVING first, calls in flight finish, and the process ends with status 0."""
     gateway = start_gateway(server.address, "--drain.delay=1.0")
@@ -215,7 +211,6 @@ async def test_drain(start_gateway: StartGateway, server: FakeModelServer) -> No
     assert gateway.log()[-1]["event"] == "stopped"
 
 
-@on_both_transports
 async def test_a_watch_does_not_hold_up_the_end(gateway: Gateway) -> None:
     """Who watches health hears NOT_SERVING and then the end, and the process ends long before the grace is over."""
     async with grpc.aio.insecure_channel(gateway.address) as channel:
@@ -230,7 +225,6 @@ async def test_a_watch_does_not_hold_up_the_end(gateway: Gateway) -> None:
     assert time.monotonic() - started < 10.0
 
 
-@on_both_transports
 def test_starts_fast(server: FakeModelServer, start_gateway: StartGateway, transport: str) -> None:
     """The gateway serves after little work; what the machine does besides is not counted."""
     spent = psutil.Process(start_gateway(server.address).process.pid).cpu_times()

@@ -14,7 +14,7 @@ import yaml
 
 from stack.__main__ import free_port
 from stack.monitor import MONITORING, prometheus
-from tests.integration.conftest import TIMEOUT, Gateway
+from tests.integration.conftest import TIMEOUT, Gateway, on_one_transport
 
 ROOT = MONITORING.parent
 RULES = sorted(MONITORING.glob("rules/*.yml"))
@@ -70,6 +70,7 @@ def ask(address: str, path: str) -> Any:
 
 
 @needs_prometheus
+@on_one_transport
 def test_at_a_gateway(shared_gateway: Gateway, tmp_path: Path) -> None:
     """What `make monitor` starts scrapes the gateway and evaluates every rule."""
     address = f"127.0.0.1:{free_port()}"

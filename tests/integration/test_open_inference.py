@@ -15,7 +15,7 @@ from serving.wire.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from tensorgate.v1 import inference_service_pb2 as pb
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModel, FakeModelServer, signature_def
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
 
 DTYPES = {
     "BOOL": np.bool_,
@@ -105,7 +105,6 @@ def test_images(client: Triton, shape: tuple[int, ...]) -> None:
     assert len(set(answer.as_numpy("prediction_id").tolist())) == 3
 
 
-@on_both_transports
 def test_tensors(client: Triton, shared_gateway: Gateway) -> None:
     """Tensors go in as the model takes them; only what is asked for comes out."""
     array = np.zeros((2, 28, 28), np.float32)

@@ -95,9 +95,9 @@ def keys() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, keys: dict[str, str]) -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory, transport: str, keys: dict[str, str]) -> Iterator[Gateway]:
     """A gateway with `digits` and `letters` and keys for one of them, for all, and for administration."""
-    with digits_server() as server, gateways(tmp_path_factory.mktemp("gateway")) as start:
+    with digits_server() as server, gateways(tmp_path_factory.mktemp("gateway"), transport) as start:
         server.models["letters"] = server.models["digits"]
         started = start(server.address, models="digits,letters")
         records = []
@@ -241,9 +241,9 @@ async def test_health(gateway: Gateway) -> None:
             assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_settings_hide(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_settings_hide(tmp_path_factory: pytest.TempPathFactory, transport: str) -> None:
     """Reflection can be off, and health can keep the models' names to itself."""
-    with digits_server() as server, gateways(tmp_path_factory.mktemp("hidden")) as start:
+    with digits_server() as server, gateways(tmp_path_factory.mktemp("hidden"), transport) as start:
         gateway = start(server.address, "--no-reflection", "--no-auth.health-names-models")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await reflect(gateway, REFLECTION[0], gateway.key, {"list_services": ""})

@@ -14,7 +14,7 @@ from tensorgate import TensorgateError
 from tests.fakes import digits
 from tests.fakes.issuer import AUDIENCE, Issuer
 from tests.fakes.model_server import FakeModel, FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
 
 PNG = digits.encode(digits.band(3))
 
@@ -29,7 +29,6 @@ async def code(gateway: Gateway, model: str = "digits", key: str | None = None) 
         return "OK"
 
 
-@on_both_transports
 async def test_reload(
     start_gateway: StartGateway, server: FakeModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModel, FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, ready
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_one_transport, ready
+
+pytestmark = on_one_transport
 
 PREDICT = "/v1/models/digits:predict"
 OURS = "/tensorgate.v1.InferenceService"

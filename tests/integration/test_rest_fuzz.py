@@ -7,7 +7,9 @@ import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.conftest import TIMEOUT, Gateway
+from tests.integration.conftest import TIMEOUT, Gateway, on_one_transport
+
+pytestmark = on_one_transport
 
 PATHS = st.sampled_from(
     [

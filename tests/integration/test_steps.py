@@ -26,7 +26,7 @@ STRANGER = (*digits.STEPS, Step(name="os:system"))
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[Gateway]:
     """A gateway that allows two steps, in front of models of rows and of images with such steps."""
     models = {
         "people": FakeModel(contract=people.contract().model_dump_json(), signatures={"serving_default": FEATURES}),
@@ -39,7 +39,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     server.start()
     allowed = json.dumps([f"{OWN}fail_on_black", f"{OWN}halve"])
     try:
-        with gateways(tmp_path_factory.mktemp("gateway")) as start:
+        with gateways(tmp_path_factory.mktemp("gateway"), transport) as start:
             yield start(server.address, f"--preprocessing.allowed-steps={allowed}", models=",".join(models))
     finally:
         server.close()

@@ -14,7 +14,7 @@ from tensorgate import Client, TensorgateError
 from tensorgate.v1 import inference_service_pb2 as pb
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
 from tests.integration.test_client import command
 
 METHOD = "/tensorgate.v1.InferenceService/StreamPredict"
@@ -122,7 +122,6 @@ async def test_a_bad_message_fails_its_answer_alone(shared_gateway: Gateway) -> 
     assert by_place[3].error.field == "instances"
 
 
-@on_both_transports
 async def test_who_does_not_read(start_gateway: StartGateway, server: FakeModelServer, transport: str) -> None:
     """Who sends and does not read is not read from: what is kept for it is bounded, and others are served."""
     gateway = start_gateway(server.address, "--limits.max-stream-in-flight=4")
@@ -157,7 +156,6 @@ async def test_who_does_not_read(start_gateway: StartGateway, server: FakeModelS
     assert 'in_flight{method="/tensorgate.v1.InferenceService/StreamPredict"} 0.0' in gateway.get("/metrics")[1]
 
 
-@on_both_transports
 async def test_cancel(gateway: Gateway, server: FakeModelServer) -> None:
     """A stream that its caller cancels frees its upstream calls and its place."""
     server.delay = 60.0
@@ -222,7 +220,6 @@ async def test_half_close(shared_gateway: Gateway) -> None:
         assert await stream.code() is grpc.StatusCode.OK
 
 
-@on_both_transports
 async def test_drain(gateway: Gateway, server: FakeModelServer) -> None:
     """At the end of the gateway a stream gets the answers that are under way."""
     server.delay = 0.5

@@ -17,7 +17,7 @@ from serving.wire import codec
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
 from tests.fakes.model_server import FakeModel, FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
 
 IMAGE = np.zeros((1, 28, 28), np.float32)
 # Number 1023, the integer 0.
@@ -63,7 +63,6 @@ async def test_instances_share_calls(stub: Any, server: FakeModelServer) -> None
         assert [dim.size for dim in answer.outputs["probabilities"].tensor_shape.dim] == [1, 10]
 
 
-@on_both_transports
 async def test_what_is_unusual_goes_alone(stub: Any, gateway: Gateway, server: FakeModelServer) -> None:
     """A field that the gateway does not know reaches the backend, with the routed version and nothing else new."""
     async with grpc.aio.insecure_channel(gateway.address) as channel:

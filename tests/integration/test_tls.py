@@ -20,7 +20,7 @@ from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.tls import Identity, certificate
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually
 
 REQUEST = pb.PredictRequest(model="digits", instances=[pb.Instance(image=digits.encode(digits.band(3)))])
 
@@ -56,7 +56,6 @@ async def code(stub: InferenceServiceStub, key: str | None = None) -> str:
     return "OK"
 
 
-@on_both_transports
 async def test_renewal(start_gateway: StartGateway, server: FakeModelServer, tmp_path: Path) -> None:
     """New connections get a renewed certificate, on both ports; old ones, and calls on them, go on."""
     first, second = certificate(), certificate()
@@ -91,7 +90,6 @@ async def test_renewal(start_gateway: StartGateway, server: FakeModelServer, tmp
         assert page.read() == b"ok\n"
 
 
-@on_both_transports
 async def test_client_certificates(
     start_gateway: StartGateway, server: FakeModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +126,6 @@ async def test_client_certificates(
     assert {"batch", "web", "old", "tester"} <= {line["client"] for line in gateway.calls()}
 
 
-@on_both_transports
 def test_unusable(tmp_path: Path, transport: str) -> None:
     """A certificate that is none ends the start with one clear line."""
     flags = write(tmp_path, Identity(b"no key", b"no certificate"))

@@ -13,7 +13,7 @@ from tensorgate import TensorgateError
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.trace_collector import TraceCollector, attributes
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports, ready
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, ready
 
 PNG = digits.encode(digits.band(3))
 METHOD = "tensorgate.v1.InferenceService/Predict"
@@ -39,7 +39,6 @@ async def predict(gateway: Gateway, *, traceparent: str = f"00-{TRACE}-{PARENT}-
         )
 
 
-@on_both_transports
 async def test_spans(server: FakeModelServer, start_gateway: StartGateway, collector: TraceCollector) -> None:
     """A call is a span with its stages below it, the model server hears of it, and the log and the metrics name it."""
     gateway = await ready(start_gateway(server.address))

@@ -19,7 +19,7 @@ from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceStub
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, on_both_transports, ready
+from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, eventually, ready
 
 PNG = digits.encode(digits.band(3))
 CALLS = "tensorgate_calls_total"
@@ -93,7 +93,6 @@ async def test_they_share_the_work(start_workers: Callable[..., Any]) -> None:
     assert text.count("# TYPE tensorgate_calls_total counter") == 1
 
 
-@on_both_transports
 async def test_a_killed_worker(start_workers: Callable[..., Any], server: FakeModelServer) -> None:
     """Only what a killed worker was answering fails; it comes back, and nothing that was counted is lost."""
     gateway = await start_workers()
@@ -122,7 +121,6 @@ async def test_a_killed_worker(start_workers: Callable[..., Any], server: FakeMo
     assert any(line["event"] == "worker ended" for line in gateway.log())
 
 
-@on_both_transports
 async def test_drain(start_workers: Callable[..., Any], server: FakeModelServer) -> None:
     """At SIGTERM every worker finishes what it has; not one call fails, and all ends with status 0."""
     gateway = await start_workers("--drain.delay=1")

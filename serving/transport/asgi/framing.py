@@ -18,7 +18,7 @@ class Frames:
     """Cuts the bytes of a body into messages and decompresses them.
 
     A message beyond `max_bytes` (-1: any) is refused by its length, before it is gathered, and by what it unpacks to,
-    as soon as that is seen. Every method raises CallError for bytes that are no messages.
+    as soon as that is seen. `feed` and `pop` raise CallError for bytes that are no messages, after the messages before.
     """
 
     def __init__(self, max_bytes: int, encoding: bytes = b"identity") -> None:
@@ -36,6 +36,8 @@ class Frames:
         # Of the message at the buffer's front, once its prefix is there.
         self._length = -1
         self._compressed = False
+        self._broken: CallError | None = None
+        """What follows the messages that were taken is none."""
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the body."""
@@ -50,8 +52,10 @@ class Frames:
 
     @property
     def ready(self) -> bool:
-        """Whether a whole message is there."""
-        return self._whole is not None or 0 <= self._length <= len(self._buffer) - _PREFIX.size
+        """Whether there is a whole message, or an error to be told."""
+        return (
+            self._whole is not None or 0 <= self._length <= len(self._buffer) - _PREFIX.size or self._broken is not None
+        )
 
     @property
     def empty(self) -> bool:
@@ -63,6 +67,8 @@ class Frames:
         if self._whole is not None:
             message, self._whole = self._whole, None
             return message
+        if self._broken is not None:
+            raise self._broken
         end = _PREFIX.size + self._length
         with memoryview(self._buffer) as view:
             message = bytes(view[_PREFIX.size : end])
@@ -70,7 +76,10 @@ class Frames:
         if self._compressed:
             message = self._decompressed(message)
         self._length = -1
-        self._look()
+        try:
+            self._look()
+        except CallError as error:
+            self._broken = error
         return message
 
     def _is_whole(self, data: bytes) -> bool:

@@ -57,7 +57,8 @@ def quoted(details: str) -> bytes:
 def to_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
     """The callers' metadata among `headers`: in order, repeated keys too; values of keys in -bin are bytes.
 
-    CallError if such a value is no base64.
+    What HTTP carries and gRPC does not is left out: a servicer may send back what it was sent. CallError if a value of
+    a key in -bin is no base64.
     """
     entries: list[tuple[str, str | bytes]] = []
     for name, value in headers:
@@ -67,8 +68,8 @@ def to_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
         if key.endswith("-bin"):
             # Hosts and proxies may join the values of a repeated key.
             entries += [(key, _unbase64(key, part)) for part in value.split(b",")]
-        else:
-            entries.append((key, value.decode("latin-1")))
+        elif value.isascii() and (text := value.decode("ascii")).isprintable():
+            entries.append((key, text.strip()))
     return tuple(entries)
 
 
@@ -99,8 +100,9 @@ def _name(key: str) -> bytes:
 
 @lru_cache(1024)
 def _key(name: bytes) -> str:
-    """The metadata key of a header, empty for the protocol's own. Most calls have the same few."""
-    return "" if name in RESERVED else name.decode("latin-1")
+    """The metadata key of a header, empty for the protocol's own and what is none. Most calls have the same few."""
+    key = name.decode("latin-1")
+    return key if name not in RESERVED and _KEY.fullmatch(key) else ""
 
 
 def _unbase64(key: str, value: bytes) -> bytes:

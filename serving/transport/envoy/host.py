@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -12,20 +13,24 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from serving.transport.asgi.application import GrpcApplication
 from serving.transport.asgi.call import Scope, Send
 from serving.transport.asgi.requests import Receive
 from serving.transport.envoy import certificates
 from serving.transport.envoy.admin import Admin
-from serving.transport.envoy.launched import ADMIN_SOCKET, SIGNALS, Launched
+from serving.transport.envoy.launched import ADMIN_SOCKET, DRAINING, SIGNALS, Launched
 from serving.transport.envoy.options import Tls
 
 logger = logging.getLogger(__name__)
 
 _current: ContextVar["Host"] = ContextVar("current_host")
 _LISTENING = "listener_manager.workers_started"
+_IDLE_NO_MORE = "overload.envoy.overload_actions.reduce_timeouts.scale_percent"
 _POLL = 0.01
+# Seconds; Envoy looks four times a second whether it is to tell them.
+_TELLING = 2.0
 
 
 class Host:
@@ -62,6 +67,17 @@ class Host:
         """Whether Envoy speaks TLS there."""
         return address in self._launched.encrypted
 
+    @property
+    def admin_port(self) -> int | None:
+        """The port of Envoy's own pages."""
+        return self._launched.admin_port
+
+    async def stats(self, pattern: str) -> dict[str, float]:
+        """Envoy's counters and gauges whose names match, in part, a regular expression. OSError or HTTPException."""
+        _, text = await self._admin.get(f"/stats?format=json&filter={quote(pattern)}")
+        # Histograms have no value of their own.
+        return {stat["name"]: stat["value"] for stat in json.loads(text)["stats"] if "value" in stat}
+
     def replace_certificates(self, tls: Tls) -> None:
         """Has Envoy show other certificates to who connects from now on, and trust others. OSError."""
         certificates.write(Path(self._launched.directory), tls)
@@ -70,23 +86,32 @@ class Host:
         """Has Envoy listen and hand calls to `application`; returns once it does."""
         self._application = application
         self._opened.set()
-        while True:
-            with contextlib.suppress(OSError):
-                _, text = await self._admin.get(f"/stats?filter={_LISTENING}")
-                if text.strip().endswith(" 1"):
-                    return
-            await asyncio.sleep(_POLL)
+        await self._until(_LISTENING, " 1")
 
     async def close(self) -> None:
-        """Has Envoy close its listeners and tell every client to go elsewhere with its next call."""
+        """Has Envoy close its listeners and tell every client to go elsewhere, at once or with its answer."""
         await self._admin.post("/drain_listeners?graceful&skip_exit")
         await self._admin.post("/drain_listeners")
+        directory = Path(self._launched.directory)
+        (directory / "new").write_text("1")
+        (directory / "new").replace(directory / DRAINING)
+        # Connections without calls are told by themselves, and before the process ends.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._until(_IDLE_NO_MORE, " 100"), _TELLING)
 
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
         """Calls `callback` in the event loop at one of `SIGNALS`, also if it came before."""
         self._on_signal[number] = callback
         if number in self._arrived:
             callback()
+
+    async def _until(self, stat: str, value: str) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                _, text = await self._admin.get(f"/stats?filter={stat}")
+                if text.strip().endswith(value):
+                    return
+            await asyncio.sleep(_POLL)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -1,5 +1,6 @@
 """Turns this process into Envoy with an application of ours inside."""
 
+import errno
 import json
 import os
 import signal
@@ -16,8 +17,12 @@ from pyvoy._server import get_envoy_environ
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy import certificates
 from serving.transport.envoy.config import Listener, bootstrap
-from serving.transport.envoy.launched import SIGNALS, Launched
+from serving.transport.envoy.launched import DRAINING, SIGNALS, Launched
 from serving.transport.envoy.options import EnvoyOptions, Tls
+
+# By which Envoy gets Python's library: on Linux and on macOS.
+_PRELOADS = {"LD_PRELOAD", "DYLD_INSERT_LIBRARIES"}
+_LIBRARY = f"libpython{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def launch(
@@ -29,13 +34,22 @@ def launch(
     process keeps its id.
     AddressTakenError if an address is not to be had, another OSError if Envoy cannot be started.
     """
+    loads_python = get_envoy_environ()
+    if not loads_python.keys() & _PRELOADS:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "Envoy needs Python's shared library, which is not here; Debian has it in the package",
+            _LIBRARY,
+        )
     listeners = [listener(address, shared=options.shared) for address in addresses]
     ports = {address: listener.port for address, listener in zip(addresses, listeners, strict=True)}
     encrypted = [address for address in addresses if tls and not address.startswith("unix:")]
-    launched = Launched(list(arguments), ports, encrypted, tempfile.mkdtemp(prefix="tensorgate-envoy-"))
-    directory = Path(launched.directory)
+    pages = listener(options.admin) if options.admin else None
+    directory = Path(tempfile.mkdtemp(prefix="tensorgate-envoy-"))
+    launched = Launched(list(arguments), ports, encrypted, str(directory), pages.port if pages else None)
     config = directory / "envoy.json"
-    config.write_text(json.dumps(bootstrap(app, listeners, directory, options, tls)))
+    config.write_text(json.dumps(bootstrap(app, listeners, directory, options, tls, admin=pages)))
+    (directory / DRAINING).write_text("0")
     if tls:
         certificates.write(directory, tls)
     command = [
@@ -56,13 +70,24 @@ def launch(
     sys.stdout.flush()
     sys.stderr.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    os.execve(command[0], command, {**os.environ, **get_envoy_environ(), **launched.environment()})  # noqa: S606  # the package's own program
+    environment = {**os.environ, **loads_python, **launched.environment(), **_allocator()}
+    os.execve(command[0], command, environment)  # noqa: S606  # the package's own program
+
+
+def _allocator() -> dict[str, str]:
+    """The variable by which Envoy's allocator, Python's here too, keeps what is free by processor and not by thread.
+
+    There are twenty threads. glibc would otherwise take the kernel's restartable sequences for itself.
+    """
+    tunables = [tunable for tunable in (os.environ.get("GLIBC_TUNABLES"), "glibc.pthread.rseq=0") if tunable]
+    return {"GLIBC_TUNABLES": ":".join(tunables)}
 
 
 def configuration(app: str, addresses: Sequence[str], options: EnvoyOptions, tls: Tls | None = None) -> dict[str, Any]:
     """What `launch` would tell Envoy, but for the directory, which is a new one each time."""
     directory = Path(tempfile.gettempdir()) / "tensorgate-envoy"
-    return bootstrap(app, [listener(address) for address in addresses], directory, options, tls)
+    pages = listener(options.admin) if options.admin else None
+    return bootstrap(app, [listener(address) for address in addresses], directory, options, tls, admin=pages)
 
 
 def listener(address: str, *, shared: bool = False) -> Listener:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 ADMIN_SOCKET = "admin.sock"
+DRAINING = "draining"
 _VARIABLE = "TENSORGATE_INSIDE_ENVOY"
 # Envoy would end at once, or forget SIGHUP; these stay pending until the program inside asks for them.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -24,6 +25,8 @@ class Launched:
     """The addresses that speak TLS."""
     directory: str
     """Holds Envoy's configuration, certificates and keys, and its admin interface's socket; nobody else can enter."""
+    admin_port: int | None = None
+    """Of Envoy's own pages, where they were asked for."""
 
     def environment(self) -> dict[str, str]:
         """The variable by which `current` knows."""

@@ -18,6 +18,8 @@ class EnvoyOptions:
     """How long a connection may be silent before its other end is asked for a sign of life."""
     ping_timeout: float = 20.0
     """How long that sign may take, and likewise a request's headers, and reading what is left of an answer."""
+    admin: str | None = None
+    """host:port for Envoy's own pages, to be read alone."""
     shared: bool = False
     """Whether other processes of the same user may listen on the same ports, each for a part of the connections."""
     json_log: bool = True

@@ -42,6 +42,15 @@ class EnvoyServer:
             raise AddressTakenError(f"Envoy was not told to listen on {address} {how}")
         return port
 
+    @property
+    def admin_port(self) -> int | None:
+        """The port of Envoy's own pages, where they were asked for."""
+        return self._host.admin_port
+
+    async def stats(self, pattern: str) -> dict[str, float]:
+        """Envoy's counters and gauges whose names match, in part, a regular expression. OSError or HTTPException."""
+        return await self._host.stats(pattern)
+
     def replace_certificates(self, tls: Tls) -> None:
         """Takes other certificates for connections from now on. OSError if they cannot be written down."""
         self._host.replace_certificates(tls)

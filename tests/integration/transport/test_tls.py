@@ -1,6 +1,8 @@
 """TLS and mutual TLS on each transport: who calls is known to servicers in the same words."""
 
 import json
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +71,24 @@ def test_strangers_are_refused(secure: Secure, identity: Identity | None) -> Non
     with secure.channel(identity) as channel, pytest.raises(grpc.RpcError) as caught:
         method(channel, "Echo")(b"", timeout=TIMEOUT)
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_version(secure: Secure) -> None:
+    """TLS is 1.2 or higher, and HTTP/2 agreed on by ALPN."""
+    host, _, port = secure.service.address.rpartition(":")
+    context = ssl.create_default_context(cafile=secure.directory / "certificate.pem")
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection((host, int(port)), TIMEOUT) as plain,
+        context.wrap_socket(plain, server_hostname=host) as agreed,
+    ):
+        assert agreed.selected_alpn_protocol() == "h2"
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.options &= ~(ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1)
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with (
+        socket.create_connection((host, int(port)), TIMEOUT) as plain,
+        pytest.raises(ssl.SSLError, match=r"ALERT_PROTOCOL_VERSION|EOF"),
+    ):
+        context.wrap_socket(plain, server_hostname=host)

@@ -29,6 +29,8 @@ def settings(*arguments: str) -> Settings:
         (["--feedback.database-url=mysql://me:secret@host/db"], "expected sqlite:///<file> or postgresql://"),
         (["--feedback.database-url=sqlite:///:memory:"], "expected sqlite:///<file>"),
         (["--receipt-key-fallbacks=short"], "expected 16 to 64 bytes"),
+        (["--envoy.admin=0.0.0.0:9901"], "`envoy.admin` is 0.0.0.0:9901; expected an address on loopback"),
+        (["--envoy.admin=127.0.0.1:9901", "--workers=2"], "`envoy.admin` is one process's"),
     ],
 )
 def test_refused(arguments: list[str], text: str) -> None:

