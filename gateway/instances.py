@@ -1,9 +1,7 @@
 """What a caller sends for one prediction, and how it becomes a row of the model's input."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import structlog
@@ -26,36 +24,28 @@ _all = np.logical_and.reduce
 class Row(dict[str, Array]):
     """The model's inputs by name, without the batch dimension; `source` if they were made of an image."""
 
-    __slots__ = ("source",)
-
-    def __init__(self, tensors: Mapping[str, Array], source: Source | None = None) -> None:
-        super().__init__(tensors)
-        self.source = source
+    source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """An encoded image."""
 
     encoded: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Pixels:
+class Pixels(NamedTuple):
     """A decoded image: uint8, (height, width, channels)."""
 
     array: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class Tensors:
+class Tensors(NamedTuple):
     """The model's inputs by name, without the batch dimension; the name None stands for the only one."""
 
     values: Mapping[str | None, Array]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A row of a table: values by the columns' names, None where there is none."""
 
     values: preprocessing.Row
@@ -166,7 +156,9 @@ def _row(made: Array | Failure, servable: Servable, source_: Source | None = Non
             f"expected {contract.input.dtype} {list(contract.input.shape)}",
             servable,
         )
-    return Row({contract.input.name: made}, source_)
+    row = Row({contract.input.name: made})
+    row.source = source_
+    return row
 
 
 def _gateway_error(error: Failure, servable: Servable) -> GatewayError:
@@ -213,6 +205,14 @@ def to_row(instance: Tensors, servable: Servable, signature: Signature) -> Row:
 
     InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
     """
+    if len(signature.inputs) == 1 == len(instance.values):
+        # Most are the one input of their model.
+        ((known, spec),) = signature.inputs.items()
+        ((name, array),) = instance.values.items()
+        if name is None or name == known:
+            _check_tensor(array, spec)
+            _check_finite(known, array, servable)
+            return Row({known: array})
     values: dict[str, Array] = {}
     for name, array in instance.values.items():
         if name is None:
@@ -268,21 +268,10 @@ def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], hin
 def _check_finite(name: str, array: Array, servable: Servable) -> None:
     kind: Any = array.dtype.kind
     # "V" is how numpy files the types that it does not know itself, such as bfloat16.
-    if servable.contract is not None and kind in "fcV" and not _finite(array):
+    if servable.contract is not None and kind in "fcV" and not _all(np.isfinite(array), axis=None):
         raise InvalidInput(
             f"the tensor {name!r} holds NaN or infinity; expected finite numbers", reason="TENSOR_NOT_FINITE"
         )
-
-
-def _finite(array: Array) -> bool:
-    """Whether all numbers are finite."""
-    if array.dtype.char in "fd":
-        # A third of the price; squares may overflow where numbers do not.
-        flat = array.ravel()
-        with np.errstate(over="ignore"):
-            if math.isfinite(flat.dot(flat)):
-                return True
-    return bool(_all(np.isfinite(array), axis=None))
 
 
 def _expected_batch(signature: Signature) -> str:

@@ -1,7 +1,8 @@
 """What predictions teach those who watch a model: how its inputs and answers are distributed, version by version."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from gateway.answers import Answer
 from gateway.backend import Tensors
@@ -12,8 +13,7 @@ from serving.reference import Source
 __all__ = ["Observation", "Observer", "Variant"]
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """Rows that a version answered by its contract."""
 
     servable: Servable
@@ -23,7 +23,7 @@ class Observation:
     """Preprocessed, each with the batch dimension."""
     answers: Sequence[Answer]
     """One a row."""
-    outputs: Tensors = field(default_factory=dict)
+    outputs: Tensors = MappingProxyType({})
     """As the model gave them, each with the batch dimension."""
     sources: Sequence[Source | None] = ()
     """One a row: what is kept of the image that it was made of, None for a tensor. Empty if all are tensors."""

@@ -5,7 +5,6 @@ import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +24,7 @@ from gateway.split import Variant
 from gateway.upstream import Upstream
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What a caller asks. An empty model, signature or a version of 0 mean the default one.
 
     An instance that the protocol could not read stands as its error, so that its neighbours keep their places.
@@ -48,8 +46,7 @@ class Prediction(NamedTuple):
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What came of a query: for each instance a prediction, or the error that is its own."""
 
     servable: Servable
@@ -57,8 +54,7 @@ class Result:
     variant: Variant = Variant.STABLE
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Input tensors with the batch dimension. An empty model, signature or a version of 0 mean the default one.
 
     A tensor of byte strings for an input of numbers holds encoded images, where the contract takes images; where it
@@ -72,8 +68,7 @@ class Batch:
     sticky_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(NamedTuple):
     """What came of a batch: its outputs, and where a contract says how to read them, a prediction for each row."""
 
     servable: Servable

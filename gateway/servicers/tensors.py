@@ -40,6 +40,9 @@ def data_type(dtype: "np.dtype[Any]") -> pb.DataType.ValueType:
 
 def to_numpy(tensor: pb.Tensor) -> Array:
     """The array that a Tensor holds; strings as an object array of bytes. InvalidInput says what does not fit."""
+    array = _plain(tensor)
+    if array is not None:
+        return array
     if tensor.dtype not in _NUMPY:
         raise InvalidInput("the tensor has no dtype that is known", reason="TENSOR_TYPE_UNKNOWN")
     dtype, shape = _NUMPY[tensor.dtype], tuple(tensor.shape)
@@ -64,6 +67,23 @@ def to_numpy(tensor: pb.Tensor) -> Array:
     except (OverflowError, ValueError):
         # Or an empty dimension hides one that is too large for numpy.
         raise _malformed(f"a value is out of the range of {pb.DataType.Name(tensor.dtype)}") from None
+
+
+def _plain(tensor: pb.Tensor) -> Array | None:
+    """The array of a tensor of numbers in `data`, as nearly all are; None for any other, and for what does not fit."""
+    data = tensor.data
+    dtype = _LITTLE_ENDIAN.get(tensor.dtype)
+    if not data or dtype is None or dtype.hasobject:
+        return None
+    if tensor.float_values or tensor.int_values or tensor.string_values:
+        return None
+    shape = tuple(tensor.shape[:])
+    try:
+        array = np.frombuffer(data, dtype).reshape(shape)
+    except ValueError:
+        return None
+    # A size of -1 stands for any to numpy.
+    return array if array.shape == shape and len(shape) <= _MAX_DIMENSIONS else None
 
 
 def _filled_field(tensor: pb.Tensor) -> str:

@@ -1,6 +1,5 @@
 """gateway.capture"""
 
-import dataclasses
 import io
 import itertools
 import time
@@ -95,7 +94,7 @@ def test_a_sample_is_taken(tmp_path: Path) -> None:
 
 def test_no_request_is_captured_twice(tmp_path: Path) -> None:
     """A shadow's answer is not the caller's."""
-    shadow = dataclasses.replace(observation(), variant=Variant.SHADOW)
+    shadow = observation()._replace(variant=Variant.SHADOW)
     assert len(Captured(str(tmp_path)).see(shadow, observation(), shadow)) == 1
 
 

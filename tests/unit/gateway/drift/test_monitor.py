@@ -1,6 +1,5 @@
 """gateway.drift.monitor, sketch and metrics"""
 
-import dataclasses
 import time
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_tensors_have_no_features_of_images_as_they_came() -> None:
     """They are counted for what they have."""
     found = servable()
     assert found.contract is not None
-    tensors = dataclasses.replace(observation(found, 7), sources=[None] * 7)
+    tensors = observation(found, 7)._replace(sources=[None] * 7)
     sketch = Sketch(found.contract, REFERENCE)
     assert [part.sum() for part in sketch.parts(sketch.count([tensors, observation(found, 2)]))] == [9, 2, 9, 9]
 
