@@ -104,6 +104,7 @@ async def test_issuer_away(gateway: Gateway, issuer: Issuer) -> None:
     await outcome(gateway, bearer(issuer.token(scope="predict:*")))
     issuer.behaviour = {"/keys": 500}
     assert (await outcome(gateway, bearer(issuer.token(scope="predict:*", jti="x"))))[0] == "OK"
+    issuer.behaviour = {}
 
 
 async def test_rotation_of_keys(gateway: Gateway) -> None:

@@ -356,9 +356,9 @@ async def test_full_disk(server: FakeModelServer, start_gateway: StartGateway, t
         assert count(gateway, "tensorgate_feedback_database_up") == 1
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server for this module."""
+    """A PostgreSQL server for one test."""
     with postgres_server() as server:
         yield server
 

@@ -246,7 +246,8 @@ async def test_settings_hide(tmp_path_factory: pytest.TempPathFactory, transport
     with digits_server() as server, gateways(tmp_path_factory.mktemp("hidden"), transport) as start:
         gateway = start(server.address, "--no-reflection", "--no-auth.health-names-models")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await reflect(gateway, REFLECTION[0], gateway.key, {"list_services": ""})
+            # Nothing is asked: a question may meet the refusal on its way, which grpc.aio calls an internal error.
+            await reflect(gateway, REFLECTION[0], gateway.key)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         async with grpc.aio.insecure_channel(gateway.address) as channel:
             listed = await HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=TIMEOUT)
