@@ -28,7 +28,7 @@ def configure(settings: LogSettings, **fields: object) -> None:
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     # What the libraries have to say comes in the same form.

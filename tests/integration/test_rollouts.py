@@ -409,6 +409,8 @@ async def test_nobody_notices_a_candidate_in_the_shadow(
     async def counted() -> bool:
         # On a busy machine all copies of the first calls may have been dropped.
         assert set(await versions(gateway, 10)) == {1}
+        # Copies go out a moment after their calls, and not while the gateway is busy writing metrics.
+        await asyncio.sleep(0.5)
         _, text = gateway.get("/metrics")
         outcome = {"fails": "failed", "hangs": "dropped", "disagrees": "answered"}[fault]
         return f'tensorgate_rollout_shadow_requests_total{{model="digits",outcome="{outcome}"}}' in text
