@@ -82,6 +82,7 @@ def _print_settings(_arguments: list[str]) -> int:
     return 0
 
 
+# What is done instead of serving.
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "keys": run_keys,
     "rollout": _run_rollout,
@@ -113,9 +114,6 @@ def _become_envoy(settings: Settings, arguments: list[str]) -> int:
         return 1
     return 0
 
-
-# What is done instead of serving.
-COMMANDS = {"keys": run_keys, "settings": _print_settings, "replay": _replay, "report": _report}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

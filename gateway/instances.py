@@ -205,14 +205,6 @@ def to_row(instance: Tensors, servable: Servable, signature: Signature) -> Row:
 
     InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
     """
-    if len(signature.inputs) == 1 == len(instance.values):
-        # Most are the one input of their model.
-        ((known, spec),) = signature.inputs.items()
-        ((name, array),) = instance.values.items()
-        if name is None or name == known:
-            _check_tensor(array, spec)
-            _check_finite(known, array, servable)
-            return Row({known: array})
     values: dict[str, Array] = {}
     for name, array in instance.values.items():
         if name is None:

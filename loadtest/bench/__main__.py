@@ -5,7 +5,6 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from loadtest.bench import floors
 from loadtest.bench.load import Figure, Load, LoadError, Target, run
+from serving.transport.default import installed_transports
 from serving.wire import codec
 from serving.wire import open_inference_pb2 as oip
 from serving.wire import tensorflow_serving_pb2 as tfs
@@ -118,7 +118,7 @@ def gateways(children: ExitStack) -> dict[tuple[str, str], tuple[str, str, Child
     """The gateways by transport and module, each with its addresses for gRPC and HTTP."""
     processes = start(argparse.Namespace(server=0, gateway=0, http=0, transport=floors.AIO), children)
     found = {(floors.AIO, "gateway"): (processes.address, processes.http, processes.gateway)}
-    for transport in (floors.AIO, floors.ENVOY) if find_spec("pyvoy") else (floors.AIO,):
+    for transport in installed_transports():
         for module in ("gateway", NO_OP):
             if (transport, module) not in found:
                 address, http = (f"127.0.0.1:{free_port()}" for _ in range(2))

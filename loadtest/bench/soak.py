@@ -11,15 +11,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from loadtest.bench.floors import AIO, ENVOY
 from loadtest.bench.gateway_stack import stack
 from loadtest.bench.load import Figure, Load, LoadError, Target, run
 from loadtest.bench.peers.protocols import PNG
 from loadtest.model import digit, newest
+from serving.transport.default import installed_transports
 from stack.processes import ProcessError
 
 _PROBE, _PROBES = 3000, 3
@@ -55,7 +54,7 @@ def growths(samples: Sequence[Sample]) -> list[str]:
 
 def main() -> int:
     """Loads, prints, and writes; 1 if a call failed, memory grew, or a server did not start."""
-    transports = (AIO, *((ENVOY,) if find_spec("pyvoy") else ()))
+    transports = installed_transports()
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of load on each transport (default: %(default)g)")
     parser.add_argument("--share", type=float, default=0.7, help="of the highest rate (default: %(default)g)")

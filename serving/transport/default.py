@@ -1,4 +1,4 @@
-"""Which transport there is."""
+"""Which transports there are, and which is taken."""
 
 import tempfile
 from functools import lru_cache
@@ -6,6 +6,11 @@ from importlib.util import find_spec
 from typing import Literal
 
 Transport = Literal["grpc.aio", "envoy"]
+
+
+def installed_transports() -> tuple[Transport, ...]:
+    """Those whose packages are there: `envoy` has wheels for some platforms alone."""
+    return ("grpc.aio", "envoy") if find_spec("pyvoy") else ("grpc.aio",)
 
 
 @lru_cache(1)
@@ -18,4 +23,4 @@ def default_transport() -> Transport:
         tempfile.gettempdir()
     except (ImportError, FileNotFoundError):
         return "grpc.aio"
-    return "envoy" if find_spec("pyvoy") and find_libpython() else "grpc.aio"
+    return "envoy" if "envoy" in installed_transports() and find_libpython() else "grpc.aio"

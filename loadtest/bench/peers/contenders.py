@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
-from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
@@ -18,6 +17,7 @@ import numpy as np
 from loadtest.bench.peers import protocols
 from loadtest.bench.peers.catalog import PEERS, Peer
 from loadtest.bench.peers.protocols import MODEL, Protocol
+from serving.transport.default import installed_transports
 from serving.wire.codec import Array
 from stack.__main__ import free_port
 from stack.processes import Child, ProcessError, child
@@ -57,7 +57,7 @@ def contenders() -> Iterator[Contender]:
     """Ours, and then the peers."""
     yield Contender("embedded server", protocols.TFS, _embedded(), ours=True)
     yield Contender("embedded server, batching", protocols.TFS, _embedded(_BATCHING), ours=True)
-    for transport in ("grpc.aio", *(("envoy",) if find_spec("pyvoy") else ())):
+    for transport in installed_transports():
         for protocol in (protocols.TFS, protocols.OIP, protocols.PNG):
             yield Contender(f"gateway on {transport} + embedded", protocol, _gateway(transport), ours=True)
     for peer in PEERS:
