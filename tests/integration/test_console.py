@@ -6,7 +6,6 @@ With TENSORGATE_SCREENSHOTS=DIRECTORY the pages are kept there as pictures (`mak
 import io
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from gateway.auth.keys import KeysFile, create
 from gateway.rollout import commands as rollout_commands
@@ -26,7 +25,6 @@ from tests.integration.test_drift import BANDS, REFERENCE
 
 pytestmark = on_one_transport
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 expect.set_options(timeout=1e3 * TIMEOUT)
 
 
@@ -94,18 +92,6 @@ def filled(shared_gateway: Gateway, admin: str) -> Gateway:
         for image in IMAGES * 2:
             client.predict(image)
     return shared_gateway
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a screen."""
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        # Chromium's sandbox cannot be had by root or in most containers; the pages here are our own.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
