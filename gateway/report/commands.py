@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--window",
         choices=[window.value for window in Window],
         default=Window.ALL.value,
-        help="of predictions whose confusion and calibration are shown (%(default)s)",
+        help="of predictions whose confusion and calibration are shown, and of those Evidently gets (%(default)s)",
     )
     add("--out", type=Path, default=Path("report.html"), help="the page (default: %(default)s)")
     add(

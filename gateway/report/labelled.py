@@ -44,10 +44,13 @@ def read(connection: Connection, found: Sequence[ModelQuality], window: Window) 
                 .order_by(label.c.bucket.desc())
                 .limit(MOST)
             )
-            rows = connection.execute(query).all()[::-1]
-            if not rows:
+            newest_first = connection.execute(query).all()
+            if not newest_first:
                 continue
-            if rows[0].label_class is None:
+            # What had its number before it may have been of another task.
+            values = newest_first[0].label_class is None
+            rows = [row for row in reversed(newest_first) if (row.label_class is None) == values]
+            if values:
                 predicted, actual = zip(*((row.predicted_value, row.label_value) for row in rows), strict=True)
                 yield Labelled(model.model, version, predicted, actual)
                 continue
