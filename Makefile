@@ -12,9 +12,11 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links
 # The checkers of Terraform, Kubernetes and pipelines, whose dependencies are not the code's.
 INFRASTRUCTURE := .infrastructure
+# The gateway with Evidently, which cannot be imported beside the trainer's pandas.
+EVIDENTLY := .evidently
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run monitor demo demo-drift demo-rollout train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench bench-peers soak swap format protos baseline client lock lock-check clean
+.PHONY: help setup run monitor demo demo-drift demo-rollout train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench bench-peers soak swap evidently format protos baseline client lock lock-check clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -96,6 +98,8 @@ soak: $(READY) ## Ten minutes of even load on each transport, at 0.7 of what it 
 swap: $(READY) ## A minute of load while ten versions are published in turn: no call may fail, no memory stay.
 	@$(BIN)/python -m loadtest.swap --batching
 
+evidently: $(EVIDENTLY)/.ready ## Set .evidently up, whose Python can do `python -m gateway report … --evidently DIRECTORY`.
+
 format: $(READY) ## Format the sources.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -115,13 +119,16 @@ lock: $(READY) ## Pin the dependency groups again, each with hashes; UPGRADE=1 t
 	@# What ships has the versions that were tested.
 	for group in $(SHIPPED); do $(BIN)/$(COMPILE) --constraint requirements/dev.txt --group $$group \
 		--output-file requirements/$$group.txt || exit 1; done
+	@# Not under dev.txt: pandas 3 is there.
+	$(BIN)/$(COMPILE) $(if $(UPGRADE),--upgrade) --constraint requirements/gateway.txt --group evidently \
+		--output-file requirements/evidently.txt
 	$(BIN)/$(COMPILE) $(if $(UPGRADE),--upgrade) --group infrastructure --output-file requirements/infrastructure.txt
 
 lock-check: lock ## Fail if requirements/ is not what pyproject.toml asks for.
 	git diff --exit-code requirements
 
 clean: ## Remove what was set up, trained and built.
-	rm -rf $(VENV) $(INFRASTRUCTURE) var dist
+	rm -rf $(VENV) $(INFRASTRUCTURE) $(EVIDENTLY) var dist
 
 $(READY): requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "tensorgate needs Python 3.11 to 3.13 (python3, or PYTHON=…)"; exit 1; }
@@ -131,9 +138,8 @@ $(READY): requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(INFRASTRUCTURE)/.ready: requirements/infrastructure.txt
+$(INFRASTRUCTURE)/.ready $(EVIDENTLY)/.ready: .%/.ready: requirements/%.txt
 	@test -n "$(PYTHON)" || { echo "tensorgate needs Python 3.11 to 3.13 (python3, or PYTHON=…)"; exit 1; }
-	@$(PYTHON) -m venv --clear $(INFRASTRUCTURE)
-	@$(INFRASTRUCTURE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
-		-r requirements/infrastructure.txt
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r $<
 	@touch $@

@@ -61,7 +61,7 @@ class Receipts:
             self._keyed.setdefault(_key_id(each), []).append(hashlib.blake2b(key=each, digest_size=_TAG_BYTES))
         self._key_id = _key_id(key)
         self._signing = self._keyed[self._key_id][0]
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         # Unique is enough: what nobody can guess is the signature.
         self._nonces = itertools.count(int.from_bytes(os.urandom(8), "big") >> 1)
 
@@ -124,9 +124,9 @@ class Receipts:
             raise InvalidReceipt(
                 f"the prediction is {-age:.0f} s in the future: a clock is wrong", reason="RECEIPT_FROM_FUTURE"
             )
-        if age > self._lifetime:
+        if age > self.lifetime:
             raise InvalidReceipt(
-                f"the prediction is {age / 86400:.1f} days old; expected {self._lifetime / 86400:g} at most",
+                f"the prediction is {age / 86400:.1f} days old; expected {self.lifetime / 86400:g} at most",
                 reason="RECEIPT_EXPIRED",
             )
 

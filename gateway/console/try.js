@@ -1,4 +1,4 @@
-// Trying a model by its contract: draw, drop or choose an image, or write an instance.
+// Trying a model by its contract: draw, drop or choose an image, fill in a row, or write an instance.
 
 import { call } from "./calls.js";
 import { element, percent, table } from "./charts.js";
@@ -6,20 +6,42 @@ import { element, percent, table } from "./charts.js";
 const byId = (id) => document.getElementById(id);
 const STEP = 8;
 const PEN = 20;
+// Of a float32, which most models answer with, the others say nothing.
+const DIGITS = 7;
 
 let model = null;
 let paper = null;
+let fields = [];
 
 /** Fits the form to the model, as GetModel describes it. */
 export function fit(described) {
   if (model?.name === described.name && model?.defaultVersion === described.defaultVersion) return;
   model = described;
   const version = described.versions?.find(({ version }) => version === described.defaultVersion);
-  const images = Boolean(version?.contract?.acceptsImages);
+  const { acceptsImages: images = false, columns = [] } = version?.contract ?? {};
+  const rows = columns.length > 0;
   byId("image-input").hidden = !images;
-  byId("instance-input").hidden = images;
+  byId("row-input").hidden = !rows;
+  byId("instance-input").hidden = images || rows;
   byId("answer").replaceChildren();
-  if (!images) byId("instance").value = example(version);
+  fields = columns.map((column, place) => ({ ...column, control: control(column, `column-${place}`) }));
+  byId("row").replaceChildren(...fields.flatMap(({ name, control }) => [element("label", { for: control.id }, name), control]));
+  if (!images && !rows) byId("instance").value = example(version);
+}
+
+/** What a column's value is put in; empty is null where that may be. */
+function control({ type, nullable = false }, id) {
+  if (type === "COLUMN_TYPE_BOOLEAN") {
+    return element("select", { id }, ...[...(nullable ? [""] : []), "false", "true"].map((value) => element("option", {}, value)));
+  }
+  const number = type === "COLUMN_TYPE_NUMBER";
+  return element("input", { id, autocomplete: "off", ...(number && { type: "number", step: "any", required: !nullable && "" }) });
+}
+
+const READ = { COLUMN_TYPE_NUMBER: Number, COLUMN_TYPE_STRING: String, COLUMN_TYPE_BOOLEAN: (text) => text === "true" };
+
+function row() {
+  return Object.fromEntries(fields.map(({ name, type, nullable, control: { value } }) => [name, nullable && value === "" ? null : READ[type](value)]));
 }
 
 /** An instance of the default signature's shape, all zeros. */
@@ -60,7 +82,7 @@ function show(response) {
       table("Probability of each class", ["Class", "Probability"], top.map(({ label: name, score = 0 }) => [name,
         element("span", {}, `${percent(score)} `, element("meter", { min: 0, max: 1, value: score, "aria-label": `of ${name}` }))])));
   } else if (prediction.regression) {
-    nodes.push(element("p", { class: "big", id: "label" }, String(prediction.regression.value ?? 0)));
+    nodes.push(element("p", { class: "big", id: "label" }, String(Number((prediction.regression.value ?? 0).toPrecision(DIGITS)))));
   } else {
     nodes.push(element("pre", {}, JSON.stringify(prediction.outputs, null, 1)));
   }
@@ -179,6 +201,10 @@ export function start() {
       if (kind === "drop" && event.dataTransfer.files[0]) askImage(event.dataTransfer.files[0]);
     });
   }
+  byId("row-input").addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask({ row: row() });
+  });
   byId("instance-input").addEventListener("submit", (event) => {
     event.preventDefault();
     try {

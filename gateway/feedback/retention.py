@@ -1,7 +1,8 @@
-"""Deletes labels that are older than they may be, a few at a time, so that new ones need not wait."""
+"""Deletes labels and merges tallies that are old enough, a few at a time, so that new ones need not wait."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -21,19 +22,31 @@ _DAY = 86400
 
 async def prune(ledger: Ledger, metrics: FeedbackMetrics, days: float) -> None:
     """Deletes labels of predictions that are older than `days`, now and every hour, until cancelled."""
+
+    async def some() -> int:
+        # Another replica, whose clock is behind, may still take labels for what is younger.
+        before = time.time() - days * _DAY - MAX_SKEW
+        deleted = await ledger.run(lambda store: store.prune(before, BATCH))
+        metrics.pruned.inc(deleted)
+        return deleted
+
+    await _hourly(some)
+
+
+async def merge(ledger: Ledger, seconds: float) -> None:
+    """Merges the tallies of each day that ended longer ago than `seconds`, now and every hour, until cancelled."""
+    await _hourly(lambda: ledger.run(lambda store: store.merge(time.time() - seconds - MAX_SKEW)))
+
+
+async def _hourly(some: Callable[[], Awaitable[int]]) -> None:
+    """Does some of it and some more until none is left."""
     while True:
         try:
-            # Another replica, whose clock is behind, may still take labels for what is younger.
-            await _prune(ledger, metrics, time.time() - days * _DAY - MAX_SKEW)
+            while await some():  # noqa: ASYNC110  # it gives others a turn, and waits for nothing
+                await asyncio.sleep(PAUSE)
         except FeedbackUnavailable:
             # The log has it.
             pass
         except Exception:
-            log.exception("old labels wait for the next time")
+            log.exception("what is old waits for the next time")
         await asyncio.sleep(INTERVAL)
-
-
-async def _prune(ledger: Ledger, metrics: FeedbackMetrics, before: float) -> None:
-    while deleted := await ledger.run(lambda store: store.prune(before, BATCH)):
-        metrics.pruned.inc(deleted)
-        await asyncio.sleep(PAUSE)

@@ -17,6 +17,7 @@ from gateway.observations import Variant
 
 T = TypeVar("T")
 _VARIANTS = [int(variant) for variant in Variant]
+_DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,41 @@ class Store:
                 connection.execute(delete(table).where(table.c.receipt.in_(old)))
         return len(old)
 
+    def merge(self, before: float) -> int:
+        """Adds a day's tallies up to one for the whole day; returns how many were put together, 0 if none are left.
+
+        Of days that ended before a time, when nothing of them changes any more: of the oldest of one version.
+        """
+        self.prepare()
+        end = _day(before)
+        with writing(self._engine) as connection:
+            for model, version in connection.execute(select(tables.task.c.model, tables.task.c.version)).all():
+                for variant in _VARIANTS:
+                    for table in (tables.classification, tables.regression, tables.prediction):
+                        slots = (table.c.model == model, table.c.version == version, table.c.variant == variant)
+                        if count := self._merge_first(connection, table, slots, end):
+                            return count
+        return 0
+
+    def _merge_first(self, connection: Connection, table: Table, slots: Sequence[Any], end: int) -> int:
+        """Merges the first day of these slots that has more than its own begin."""
+        split = table.c.bucket % _DAY != 0
+        # One by one, as they are indexed.
+        query = select(table.c.bucket).where(*slots, table.c.bucket < end, split).order_by(table.c.bucket).limit(1)
+        first = connection.execute(query).scalar()
+        if first is None:
+            return 0
+        begin = _day(first)
+        keys = len(table.primary_key)
+        sums: Sums = {}
+        within = (*slots, table.c.bucket > begin, table.c.bucket < begin + _DAY)
+        rows = connection.execute(delete(table).where(*within).returning(table)).all()
+        for row in rows:
+            slot = Slot(*row[: len(Slot._fields)])._replace(bucket=begin)
+            plus(sums, (*slot, *row[len(slot) : keys]), *row[keys:])
+        self._add(connection, table, sums)
+        return len(rows)
+
     def tasks(self) -> dict[tuple[str, int], Task]:
         """What was kept of every version."""
         return self.read(tasks)
@@ -165,6 +201,11 @@ def tasks(connection: Connection) -> dict[tuple[str, int], Task]:
     """What the labels of every version are, by model and version."""
     rows = connection.execute(select(tables.task)).all()
     return {(row.model, row.version): Task(row.kind, tuple(json.loads(row.labels))) for row in rows}
+
+
+def _day(time: float) -> int:
+    """The begin of the day, by UTC, that `time` is in."""
+    return int(time // _DAY) * _DAY
 
 
 def _locked(connection: Connection, receipts: Sequence[bytes]) -> dict[bytes, Label]:

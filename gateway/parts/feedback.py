@@ -11,13 +11,14 @@ from gateway.feedback.database import connect
 from gateway.feedback.ledger import Ledger
 from gateway.feedback.metrics import FeedbackMetrics
 from gateway.feedback.predictions import Predictions
-from gateway.feedback.retention import prune
+from gateway.feedback.retention import merge, prune
 from gateway.feedback.store import Store
 from gateway.feedback.tasks import Tasks
 from gateway.metrics import Metrics
 from gateway.parts.label_outcomes import LabelOutcomes
 from gateway.parts.part import Part, Service
 from gateway.quality.metrics import QualityMetrics
+from gateway.quality.report import LONGEST
 from gateway.quality.watch import QualityWatch
 from gateway.receipts import Receipts
 from gateway.servicers import feedback, quality
@@ -43,6 +44,8 @@ class FeedbackPart(Part):
         store = Store(connect(settings.database_url.get_secret_value()))
         self._metrics = own
         self._retention = settings.retention_days
+        # No window begins in what is older, and no label changes it.
+        self._merged = max(receipts.lifetime, LONGEST)
         self._ledger = Ledger(store, own, max_waiting=settings.max_waiting_labels)
         self._tasks = Tasks(catalog)
         self.outcomes = LabelOutcomes(self._ledger, catalog)
@@ -69,9 +72,10 @@ class FeedbackPart(Part):
         self.observers = [self._predictions.observe]
 
     async def run(self) -> None:
-        """Writes what was counted, reads how good it was, deletes what is too old: again and again until cancelled."""
+        """Writes what was counted, reads how good it was, deletes and merges what is old, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._quality.run(self._interval))
+            tasks.create_task(merge(self._ledger, self._merged))
             if self._retention is not None:
                 tasks.create_task(prune(self._ledger, self._metrics, self._retention))
             while True:

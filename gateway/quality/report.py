@@ -32,6 +32,8 @@ class Window(enum.Enum):
 
 
 _SECONDS = {Window.HOUR: 3600, Window.DAY: 86400, Window.WEEK: 7 * 86400}
+LONGEST = max(_SECONDS.values())
+"""Seconds; further back there is all and nothing else."""
 _Group = tuple[int, Variant]
 
 

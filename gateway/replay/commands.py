@@ -4,26 +4,30 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gateway.replay.corpus import CorpusError, read
 from gateway.replay.sending import Outcome, Plan, send
-from tensorgate.channel import Target
+from tensorgate.channel import Target, metadata
+from tensorgate.target_arguments import add_arguments, metadata_of
 
 BREACHED, CANNOT_START = 1, 2
 
 
 def run(arguments: list[str]) -> int:
     """Sends what the files hold; 0 if it held, 1 if a threshold was breached, 2 if there was nothing to send."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        identity = metadata(options.key, metadata_of(options))
+    except ValueError as error:
+        parser.error(str(error))
     plan = Plan(
-        Target(options.address, options.ca_file or False),
-        key=options.key or None,
+        Target(options.address, options.ca_file or options.tls),
+        metadata=identity,
         model=options.model,
         version=options.version,
         rate=options.rate,
@@ -56,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="captured files, directories of them, patterns or URLs")
-    add("--address", default=os.environ.get("TENSORGATE_ADDRESS", "127.0.0.1:50051"), help="host:port (%(default)s)")
-    add("--key", default=os.environ.get("TENSORGATE_KEY", ""), help="API key (TENSORGATE_KEY); servers take none")
-    add("--ca-file", type=Path, help="encrypt, trusting the certificates in this file")
+    add_arguments(parser)
     add("--model", default="", help="ask this model (default: the one that was asked)")
     add("--version", type=_natural, default=0, help="ask this version (default: the one that is routed to)")
     add(

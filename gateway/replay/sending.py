@@ -13,7 +13,7 @@ from gateway.replay.agreement import agreement
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import TensorError
 from serving.wire.tensorflow_serving_pb2_grpc import PredictionServiceStub
-from tensorgate.channel import OPTIONS, Target, metadata
+from tensorgate.channel import OPTIONS, Target
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Plan:
     """What is sent where."""
 
     target: Target
-    key: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Of each request."""
     model: str = ""
     """Default: the model that each request was captured for."""
     version: int = 0
@@ -120,7 +121,7 @@ async def _predict(
     request.model_spec.ClearField("version_choice")
     if version:
         request.model_spec.version.value = version
-    call = stub.Predict(request, timeout=plan.timeout, metadata=metadata(plan.key))
+    call = stub.Predict(request, timeout=plan.timeout, metadata=plan.metadata)
     response: tfs.PredictResponse = await call  # type: ignore[misc]  # the stubs know channels that block
     return response
 

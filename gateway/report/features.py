@@ -13,6 +13,8 @@ from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import to_numpy
 
 Values = dict[tuple[Kind, str], NDArray[Any]]
+Captures = tuple[Values, Values]
+"""What is the reference, and what is compared with it."""
 
 _BATCH, _COLUMNS = 1, 2
 

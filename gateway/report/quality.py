@@ -1,32 +1,23 @@
 """How good each version was, by the database of labels: figures, confusion, calibration."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from html import escape
-from pathlib import Path
 
-from pydantic import ValidationError
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 
-from gateway.feedback import tables
-from gateway.feedback.database import DatabaseUnavailableError, connect, reading
 from gateway.feedback.labels import CONFIDENCE_BINS
 from gateway.feedback.store import Task, tasks
 from gateway.quality import report
 from gateway.quality.classification import CalibrationBin, ClassificationQuality, ClassQuality
 from gateway.quality.intervals import Figure
 from gateway.quality.report import Quality, Window
-from gateway.settings.feedback import FeedbackSettings
-from serving.validation import problems
+from gateway.report.database import LabelsError
 
 _SIZE = 200
 # A larger matrix is no longer read; the most frequent mistakes are.
 _MAX_CLASSES, _MISTAKES = 30, 20
 _SHARES = ("accuracy",)
-
-
-class LabelsError(Exception):
-    """Labels that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -43,37 +34,19 @@ class ModelQuality:
         return names[index] if index < len(names) else str(index)
 
 
-def read(url: str, model: str = "") -> list[ModelQuality]:
-    """What the database has of `model`, or of all models. LabelsError if it cannot be read or has nothing of it."""
-    try:
-        FeedbackSettings.model_validate({"database_url": url})
-    except ValidationError as error:
-        raise LabelsError(problems(error)) from error
-    engine = connect(url)
-    try:
-        # SQLite would make the file.
-        if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
-            raise LabelsError(f"there is no file {engine.url.database}")
-        with reading(engine) as connection:
-            found = list(_models(connection, model))
-    except DatabaseUnavailableError as error:
-        raise LabelsError(f"the database of labels is away: {error}") from error
-    finally:
-        engine.dispose()
+def read(connection: Connection, model: str = "") -> list[ModelQuality]:
+    """What the database has of `model`, or of all models. LabelsError if it has nothing of it."""
+    known: dict[str, dict[int, Task]] = {}
+    for (each, version), task in sorted(tasks(connection).items()):
+        known.setdefault(each, {})[version] = task
+    found = [
+        ModelQuality(each, qualities, {version: task.labels for version, task in versions.items()})
+        for each, versions in known.items()
+        if model in ("", each) and (qualities := report.read(connection, each))
+    ]
     if not found:
         raise LabelsError(f"the database has no predictions of {model or 'any model'}")
     return found
-
-
-def _models(connection: Connection, only: str) -> Iterator[ModelQuality]:
-    if not inspect(connection).has_table(tables.task.name):
-        raise LabelsError("the database has no labels; the gateway makes its tables")
-    known: dict[str, dict[int, Task]] = {}
-    for (model, version), task in sorted(tasks(connection).items()):
-        known.setdefault(model, {})[version] = task
-    for model, versions in known.items():
-        if only in ("", model) and (qualities := report.read(connection, model)):
-            yield ModelQuality(model, qualities, {version: task.labels for version, task in versions.items()})
 
 
 def figures(quality: Quality) -> dict[str, Figure]:

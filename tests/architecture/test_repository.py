@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-# In an environment of its own, which `make terraform-check` sets up.
-APART = "infrastructure"
+# In environments of their own, which `make terraform-check` and `make evidently` set up.
+APART = {"infrastructure", "evidently"}
 
 
 def test_import_arrows() -> None:
@@ -31,7 +31,16 @@ def test_locks(lock: Path) -> None:
     pins = re.findall(r"^[A-Za-z0-9].*", text, re.MULTILINE)
     assert len(entries) == len(pins) > 10
     tested = (ROOT / "requirements/dev.txt").read_text()
-    assert lock.stem == APART or all(name.split(" ;")[0] in tested for name, _ in entries)
+    assert lock.stem in APART or all(name.split(" ;")[0] in tested for name, _ in entries)
+
+
+def test_evidently_lock_has_the_gateway() -> None:
+    """The gateway beside Evidently is the one that is tested."""
+    gateway, evidently = (
+        set(re.findall(r"^(\S+==\S+)", (ROOT / f"requirements/{name}.txt").read_text(), re.MULTILINE))
+        for name in ("gateway", "evidently")
+    )
+    assert gateway <= evidently
 
 
 def test_gateway_lock_has_no_tensorflow() -> None:

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import sys
 import time
 import urllib.error
@@ -12,7 +13,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +22,9 @@ from stack.processes import Child, child
 from tensorgate import AsyncClient
 from tests.fakes import digits
 from tests.fakes.model_server import FakeModel, FakeModelServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Scaled up where the machine is slow or shared.
 TIMEOUT = 20.0 * float(os.environ.get("TENSORGATE_TEST_TIMEOUT_SCALE", "1"))
@@ -179,3 +183,18 @@ async def ready(gateway: Gateway) -> Gateway:
 
     await eventually(is_ready)
     return gateway
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Chromium without a screen."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # few tests need it
+
+    with sync_playwright() as playwright:
+        # Chromium's sandbox cannot be had by root or in most containers; the pages here are our own.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -57,8 +57,11 @@ async def test_replay(server: FakeModelServer, start_gateway: StartGateway, tmp_
     await captured(first, path)
     server.models["digits"].versions = [1, 2]
     gateway = start_gateway(server.address)
-    alike = await asyncio.to_thread(replay, gateway, str(path), "--min-agreement=1", "--json")
+    alike = await asyncio.to_thread(
+        replay, gateway, str(path), "--min-agreement=1", "--json", "--metadata=x-request-id=of-a-replay"
+    )
     assert (alike.returncode, alike.stderr) == (0, "")
+    assert "of-a-replay" in {call["request_id"] for call in gateway.calls()}
     found = json.loads(alike.stdout)
     assert (found["requests"], found["rows"], found["agreement"], found["errors"]) == (20, 40, 1.0, {})
     assert 0 < found["milliseconds"]["p50"] <= found["milliseconds"]["p100"]
@@ -82,6 +85,9 @@ async def test_replay(server: FakeModelServer, start_gateway: StartGateway, tmp_
     nothing = await asyncio.to_thread(replay, gateway, str(tmp_path / "nowhere"))
     assert nothing.returncode == 2
     assert nothing.stderr.startswith("replay: ")
+    nameless = await asyncio.to_thread(replay, gateway, str(path), "--metadata=token")
+    assert nameless.returncode == 2
+    assert nameless.stderr.endswith("error: metadata without `=`: expected NAME=VALUE\n")
 
 
 def test_a_path_that_cannot_be(tmp_path: Path) -> None:

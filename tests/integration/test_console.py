@@ -6,27 +6,28 @@ With TENSORGATE_SCREENSHOTS=DIRECTORY the pages are kept there as pictures (`mak
 import io
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from gateway.auth.keys import KeysFile, create
 from gateway.rollout import commands as rollout_commands
+from serving.contract import Postprocessing
 from tensorgate import Client
-from tests.fakes import digits
-from tests.fakes.model_server import FakeModel, FakeModelServer
+from tests.fakes import digits, people
+from tests.fakes.model_server import FakeModel, FakeModelServer, signature_def
 from tests.integration.conftest import TIMEOUT, Gateway, StartGateway, gateways, on_one_transport
 from tests.integration.test_drift import BANDS, REFERENCE
 
 pytestmark = on_one_transport
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 expect.set_options(timeout=1e3 * TIMEOUT)
 
 
@@ -96,32 +97,27 @@ def filled(shared_gateway: Gateway, admin: str) -> Gateway:
     return shared_gateway
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a screen."""
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        # Chromium's sandbox cannot be had by root or in most containers; the pages here are our own.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, filled: Gateway) -> Iterator[Page]:
-    """The console, signed in; it must need nothing from elsewhere and make no error."""
+@contextmanager
+def console(browser: Browser, gateway: Gateway) -> Iterator[Page]:
+    """A gateway's console, signed in; it must need nothing from elsewhere and make no error."""
     page = browser.new_page(viewport={"width": 1100, "height": 900})
     page.set_default_timeout(1e3 * TIMEOUT)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: errors.append(request.url) if filled.http not in request.url else None)
-    page.goto(f"http://{filled.http}/console/")
-    sign_in(page, filled.key)
-    expect(page.locator("#paper")).to_be_visible()
+    page.on("request", lambda request: errors.append(request.url) if gateway.http not in request.url else None)
+    page.goto(f"http://{gateway.http}/console/")
+    sign_in(page, gateway.key)
     yield page
     page.close()
     assert [error for error in errors if not error.startswith(("data:", "blob:"))] == []
+
+
+@pytest.fixture
+def page(browser: Browser, filled: Gateway) -> Iterator[Page]:
+    """The console of digits."""
+    with console(browser, filled) as page:
+        expect(page.locator("#paper")).to_be_visible()
+        yield page
 
 
 def sign_in(page: Page, key: str) -> None:
@@ -355,6 +351,60 @@ def test_an_administrator_moves_the_rollout(page: Page, admin: str) -> None:
     expect(page.get_by_role("button", name="Abort")).to_be_hidden()
     expect(page.locator("#rollout-outcome")).to_be_focused()
     expect(history).to_contain_text("enough")
+
+
+PRICE = signature_def({"features": (np.float32, (-1, 4))}, {"value": (np.float32, (-1, 1))})
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[Gateway]:
+    """A gateway that keeps labels, in front of a regression of a table: the sum of its features and a tenth."""
+    contract = people.contract(name="price", postprocessing=Postprocessing(task="regression", output="value"))
+    model = FakeModel(
+        contract=contract.model_dump_json(),
+        signatures={"serving_default": PRICE},
+        compute=lambda inputs: {"value": inputs["features"].sum(axis=1, keepdims=True) + np.float32(0.1)},
+    )
+    server = FakeModelServer(price=model)
+    server.start()
+    directory = tmp_path_factory.mktemp("values")
+    flags = (f"--feedback.database-url=sqlite:///{directory / 'labels.db'}", f"--receipt-key={'k' * 32}")
+    try:
+        with gateways(directory, transport) as start:
+            yield start(server.address, *flags, models="price", scopes=("predict:*", "feedback:*"))
+    finally:
+        server.close()
+
+
+def test_a_value_of_a_row(browser: Browser, values: Gateway) -> None:
+    """A table's columns are fields to fill in; the value is answered, corrected, and counts in the quality."""
+    with console(browser, values) as page:
+        age, city, member = (page.get_by_label(name, exact=True) for name in ("age", "city", "member"))
+        # An age may be missing, and 40 is what stands for it; the city has the features Oslo and Rome.
+        for age_given, city_given, expected, truth in (("20", "Rome", "22.1", "22"), ("", "Oslo", "42.1", "40")):
+            age.fill(age_given)
+            city.fill(city_given)
+            member.select_option("true")
+            city.press("Enter")
+            expect(page.locator("#label")).to_have_text(expected)
+            page.get_by_label("It is").fill(truth)
+            page.get_by_role("button", name="Send feedback").click()
+            expect(page.get_by_text("Thank you: it counts.")).to_be_visible()
+        city.fill("x" * 1001)
+        page.get_by_role("button", name="Ask the model").click()
+        expect(page.locator("#answer")).to_contain_text("invalid_argument")
+        expect(page.locator("#answer")).to_contain_text("expected 1000 characters at most")
+        # The typed row is still there after the page has looked again, and so is what it counted.
+        figures = page.get_by_role("table", name="Figures with their 95 % intervals")
+        expect(figures.locator("tbody tr").first.locator("td").nth(2)).to_have_text("2 (100.0 %)")
+        assert figures.locator("thead th").all_text_contents()[4:7] == ["RMSE", "MAE", "Bias"]
+        errors = (0.1, 2.1)
+        rmse, mae, bias = cells(page, "Figures with their 95 % intervals", "1")[3:6]
+        assert [float(figure.split()[0]) for figure in (rmse, mae, bias)] == pytest.approx(
+            [np.sqrt(np.mean(np.square(errors))), np.mean(errors), np.mean(errors)], abs=0.01
+        )
+        expect(age).to_have_value("")
+        assert Axe().run(page).violations_count == 0
 
 
 def test_a_bad_key(browser: Browser, shared_gateway: Gateway) -> None:

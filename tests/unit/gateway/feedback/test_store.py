@@ -148,6 +148,43 @@ def test_old_labels_are_deleted(store: Store) -> None:
     assert [rows(store, table) for table in (tables.classification, tables.regression)] == before
 
 
+def test_old_tallies_are_merged(store: Store) -> None:
+    """Each day's become one at its begin, a day of a version at a time; the sums stay, and so do young ones."""
+    day, ages = 86400, (32.5, 32.5, 30.4, 30.6, 9.5, 0)
+    made = [NOW // day * day + 0.3 * day - age * day for age in ages]
+    store.describe({("digits", 1): Task("classification", ("a", "b")), ("digits", 2): Task("regression")})
+    labels = [replace(classified(3), predicted_at=time) for time in made]
+    value = replace(labels[0], receipt=b"v" * 16, version=2, predicted_class=None, label_class=None)
+    values = [replace(value, receipt=bytes([place]) * 16, predicted_at=time) for place, time in enumerate(made)]
+    store.book([*labels, *(replace(each, predicted_value=1.5, label_value=1.0) for each in values)])
+    store.count({("digits", 1, 0, bucket(time), 4): [2, 1.5] for time in made})
+    every = (tables.classification, tables.regression, tables.prediction)
+
+    def sums() -> list[list[float]]:
+        """What the tables count, whatever the day."""
+        return [
+            [
+                math.fsum(row[place] for row in rows(store, table))
+                for place in range(len(table.primary_key), len(table.c))
+            ]
+            for table in every
+        ]
+
+    before, merged = sums(), []
+    while count := store.merge(NOW - 10 * day):
+        merged.append(count)
+    # Two labels of one moment, then two of one day.
+    assert merged == [1, 2] * len(every)
+    for table in every:
+        found = sorted({row.bucket for row in rows(store, table)})
+        assert found == sorted({int(time // day * day) for time in made[:4]} | {bucket(time) for time in made[4:]})
+    for left, there in zip(sums(), before, strict=True):
+        assert left == pytest.approx(there)
+    # What comes late after all is merged as well.
+    store.count({("digits", 1, 0, bucket(made[0]), 4): [1, 0.5]})
+    assert [store.merge(NOW - 10 * day) for _ in range(2)] == [1, 0]
+
+
 def test_replicas_delete_side_by_side(open_store: Callable[[], Store]) -> None:
     """Each label once, whoever is at it, while new ones are booked."""
     stores = [open_store() for _ in range(3)]

@@ -10,30 +10,10 @@ import numpy as np
 import pytest
 
 from gateway.feedback.database import connect
-from gateway.feedback.labels import Label, bucket, confidence_bin
+from gateway.feedback.labels import Label
 from gateway.feedback.store import Store, Task
 from gateway.report.commands import run
-from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire.codec import fill_proto
-from serving.wire.tfrecord import frame
-
-
-def capture(file: Path, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> str:
-    """A captured file of one request."""
-    log = tfs.PredictionLog()
-    for tensors, described in ((inputs, log.predict_log.request.inputs), (outputs, log.predict_log.response.outputs)):
-        for name, array in tensors.items():
-            fill_proto(described[name], array)
-    file.write_bytes(frame(log.SerializeToString()))
-    return str(file)
-
-
-def images(tmp_path: Path, name: str, level: float) -> str:
-    """A capture of grey images of about one level, with even answers."""
-    rng = np.random.default_rng(int(level * 100))
-    tensors = np.broadcast_to(rng.normal(level, 0.1, (600, 1, 1)), (600, 8, 8)).astype(np.float32)
-    scores = np.eye(5, dtype=np.float32)[rng.integers(0, 5, 600)] * 0.9 + 0.02
-    return capture(tmp_path / name, {"image": tensors}, {"p": scores})
+from tests.fakes.report_sources import capture, images, labels_of_three
 
 
 def test_images_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,35 +52,8 @@ def test_tables_and_features_are_compared(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.fixture
 def labels(tmp_path: Path) -> str:
-    """The URL of a database: 90 of 100 labels of version 1 agree, 5 of 5 of version 2; `price` is 0.5 too high."""
-    url = f"sqlite:///{tmp_path / 'labels.db'}"
-    store = Store(connect(url))
-    names = ("cat", "<dog>")
-    store.describe({("pets", 1): Task("classification", names), ("pets", 2): Task("classification", names)})
-    store.describe({("price", 1): Task("regression"), ("unused", 1): Task("regression")})
-    now = time.time()
-    common = {"variant": 0, "predicted_at": now - 60, "observed_at": now, "client": "me"}
-    store.book(
-        [
-            Label(
-                os.urandom(16),
-                "pets",
-                1 + number // 100,
-                confidence=0.9,
-                predicted_class=number % 2,
-                label_class=number % 2 if number % 10 else 1,
-                **common,
-            )
-            for number in range(105)
-        ]
-        + [
-            Label(os.urandom(16), "price", 1, confidence=0, predicted_value=value + 0.5, label_value=value, **common)
-            for value in (1.0, 2.0)
-        ]
-    )
-    store.count({("pets", 1, 0, bucket(now - 60), confidence_bin(0.9)): [200, 180.0]})
-    store.close()
-    return url
+    """The URL of a database with labels."""
+    return labels_of_three(tmp_path / "labels.db")
 
 
 def test_quality(labels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,6 +135,23 @@ def test_labels_that_cannot_be_read(labels: str, tmp_path: Path, capsys: pytest.
     for arguments in ([], ["file"], ["--reference", "file"]):
         with pytest.raises(SystemExit):
             run(arguments)
+
+
+def test_without_evidently(
+    labels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is read it is said what to install; Evidently is told first to send nothing."""
+    stranger = "import os\nraise ImportError(f'told {os.environ[\"DO_NOT_TRACK\"]}')\n"
+    (tmp_path / "evidently.py").write_text(stranger)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("DO_NOT_TRACK", "")
+    out = tmp_path / "report.html"
+    assert run(["--database-url", labels, "--out", str(out), "--evidently", str(tmp_path / "pages")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("report: Evidently cannot be imported here (told 1); expected ")
+    assert "`make evidently`" in error
+    assert not out.exists()
+    assert not (tmp_path / "pages").exists()
 
 
 def test_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
