@@ -41,12 +41,14 @@ class FakeServable:
         }
         self.gate = threading.Event()
         self.gate.set()
+        self.prepared = 0
         self.running = 0
         self.shapes: list[tuple[int, ...]] = []
         self.closed = False
 
     def prepare(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Call:
         """See Servable.prepare."""
+        self.prepared += 1
         if signature == "broken":
             raise ZeroDivisionError("secret")
         if signature != "serving_default":

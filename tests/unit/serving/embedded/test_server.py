@@ -226,7 +226,8 @@ async def test_batched_deadline(start: Callable[..., Any], load: FakeLoader) -> 
             await server.predictions.Predict(request, timeout=0.2)
         assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         calls.append(asyncio.create_task(server.predict()))
-        # On one connection calls arrive in order.
+        # The one that was late has been prepared too.
+        await eventually(lambda: servable.prepared == len(calls) + 1)
         nothing = tfs.ReloadConfigRequest()
         nothing.config.model_config_list.SetInParent()
         await server.models.HandleReloadConfigRequest(nothing, timeout=TIMEOUT)
