@@ -16,7 +16,7 @@ INFRASTRUCTURE := .infrastructure
 EVIDENTLY := .evidently
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run monitor demo demo-drift demo-rollout train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench bench-peers soak swap evidently format protos baseline client lock lock-check clean
+.PHONY: help setup run monitor demo demo-drift demo-rollout train mlflow test images screenshots lint terraform-check kubernetes-check loadtest loadtest-smoke bench bench-own bench-peers soak swap evidently format protos baseline client lock lock-check clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -85,11 +85,13 @@ loadtest: $(READY) ## Open Locust's page against a stack of its own.
 loadtest-smoke: $(READY) ## A load of half a minute that must hold loadtest/thresholds.yaml, with a report.
 	@$(BIN)/python -m loadtest smoke
 
-bench: $(READY) ## What a call costs, side by side; needs h2load (nghttp2-client).
+bench: bench-own bench-peers ## What a call costs, side by side, here and with what others would pick; needs h2load (nghttp2-client).
+
+bench-own: $(READY) ## The gateway on both transports, and the embedded server.
 	@$(BIN)/python -m loadtest.bench
 	@$(BIN)/python -m loadtest.bench.embedded
 
-bench-peers: $(READY) ## The same for what others would pick, each installed from PyPI: docs/benchmarks.md; 90 minutes at most.
+bench-peers: $(READY) ## Servers beside MLServer, KServe, Triton …, each installed from PyPI: docs/benchmarks.md; 90 minutes at most.
 	@$(BIN)/python -m loadtest.bench.peers --json docs/benchmarks.json --page docs/benchmarks.md
 
 soak: $(READY) ## Ten minutes of even load on each transport, at 0.7 of what it bears: no call may fail, no memory stay.
