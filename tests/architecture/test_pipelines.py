@@ -15,9 +15,6 @@ TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py") if
 # What neither `.ci/run` nor `make test` can do, and why.
 ELSEWHERE = {
     "docker compose": "needs Docker",
-    ".ci/images": "needs Docker and the images of others",
-    ".ci/contract": "needs Docker and TensorFlow Serving's image",
-    ".ci/loadtest": "needs Docker and TensorFlow Serving's image",
     "make images": "needs Docker; minutes",
     "make lock-check": "asks the package index for everything",
 }
