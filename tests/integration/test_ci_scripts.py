@@ -1,8 +1,9 @@
-"""The scripts of .ci/ that want Docker, with `tests/fakes/docker` in its place: what goes well and what does not."""
+"""What pipelines run that wants Docker or a package index, with stand-ins: what goes well and what does not."""
 
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,9 @@ TIMEOUT = 240.0
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux has more than one loopback address"),
-    pytest.mark.skipif(not all(map(shutil.which, ("bash", "curl", "make"))), reason="needs bash, curl and make"),
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("bash", "curl", "git", "make"))), reason="needs bash, curl, git and make"
+    ),
 ]
 
 
@@ -43,13 +46,14 @@ class Checkout:
                 else:
                     shutil.copy2(entry, self.root)
         self.programs = self.root / ".venv/bin"
-        self._program("python", f'"{sys.executable}"')
-        self._program("docker", f'"{sys.executable}" -m tests.fakes.docker')
+        self.program("python", f'exec "{sys.executable}" "$@"')
+        self.program("docker", f'exec "{sys.executable}" -m tests.fakes.docker "$@"')
         (self.root / ".venv/.ready").touch()
 
-    def _program(self, name: str, command: str) -> None:
+    def program(self, name: str, script: str) -> None:
+        """Has a shell script for a program."""
         self.programs.mkdir(parents=True, exist_ok=True)
-        (self.programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (self.programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.programs / name).chmod(0o755)
 
     def write(self, file: str, text: str) -> None:
@@ -63,8 +67,8 @@ class Checkout:
         assert text.count(old) == 1
         self.write(file, text.replace(old, new))
 
-    def run(self, script: str, *arguments: str, **environment: str) -> tuple[int, str]:
-        """A script's status and all that it wrote."""
+    def run(self, program: str, *arguments: str, **environment: str) -> tuple[int, str]:
+        """A program's status and all that it wrote."""
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -78,7 +82,8 @@ class Checkout:
             "TMPDIR": str(self.temporary),
         }
         process = subprocess.Popen(
-            [self.root / script, *arguments],
+            [program, *arguments],
+            cwd=self.root,
             env=inherited | own | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -206,3 +211,20 @@ def test_images(checkout: Checkout) -> None:
     status, said = checkout.run(".ci/images", "baked", "trainer")
     assert status == 1
     assert "there is no image trainer" in said
+
+
+def test_locks(checkout: Checkout) -> None:
+    """Every group is locked; a lock that becomes another, or cannot be made, fails."""
+    # The file comes last.
+    checkout.program("uv", 'for file; do :; done; echo "$*" >>"$ASKED"; printf "$NEW" >>"$file"; [ "$file" != "$BAD" ]')
+    asked = checkout.temporary / "asked"
+    for command in (["init", "--quiet"], ["add", "requirements"]):
+        subprocess.run(["git", *command], cwd=checkout.root, check=True, timeout=TIMEOUT)
+    status, said = checkout.run("make", "lock-check", ASKED=str(asked))
+    assert status == 0, said
+    locked = {f"requirements/{group}.txt" for group in re.findall(r"--group (\S+)", asked.read_text())}
+    assert locked == {f"requirements/{path.name}" for path in (ROOT / "requirements").iterdir()}
+    assert checkout.run("make", "lock-check", ASKED=str(asked), BAD="requirements/trainer.txt")[0] != 0
+    status, said = checkout.run("make", "lock-check", ASKED=str(asked), NEW="uv==99")
+    assert status != 0, said
+    assert "+uv==99" in said
