@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from prometheus_client import CollectorRegistry
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+from gateway import configuration
 from gateway.drift.metrics import DriftMetrics
 from gateway.feedback.metrics import FeedbackMetrics
 from gateway.metrics import Metrics as GatewayMetrics
@@ -21,6 +22,7 @@ from gateway.rollout.metrics import RolloutMetrics
 from serving.embedded.config_file import read_models
 from serving.embedded.monitoring import Metrics as ServerMetrics
 from serving.embedded.monitoring import metrics_path
+from tests.fakes.docker import dockerfile
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = sorted([*ROOT.glob("*/**/Dockerfile"), *ROOT.glob("*/*.Dockerfile")])
@@ -36,10 +38,10 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=name)
-def test_dockerfiles(dockerfile: Path) -> None:
+@pytest.mark.parametrize("file", DOCKERFILES, ids=name)
+def test_dockerfiles(file: Path) -> None:
     """An image is built on a pinned one that can be replaced, is checked for health, and runs as nobody."""
-    text = dockerfile.read_text()
+    text = file.read_text()
     ((argument, default),) = re.findall(r"^ARG ([A-Z_]+)=(\S+)$", text, re.MULTILINE)
     assert PINNED.fullmatch(default)
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {f"${{{argument}}}"}
@@ -83,6 +85,19 @@ def test_compose(file: str) -> None:
         for volume in entry.get("volumes", []):
             source = volume.split(":")[0]
             assert source in volumes or source == "./var/models" or (ROOT / source).exists()
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES)
+def test_gateway_settings(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway takes what its image and compose set, and listens on the ports that are published."""
+    entry = dict(services(file))["gateway"]
+    image = dockerfile.built(ROOT / entry["build"]["dockerfile"], ROOT)
+    for name, value in (image.environment | entry["environment"]).items():
+        if name.startswith("TENSORGATE_") and value is not None:
+            monkeypatch.setenv(name, value)
+    settings = configuration.load([])
+    listened = {address.rpartition(":")[2] for address in (settings.listen, settings.http)}
+    assert listened == {port.rpartition(":")[2] for port in entry["ports"]}
 
 
 def test_compose_files_differ_in_the_model_server_alone() -> None:

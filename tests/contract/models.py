@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from serving import contract as contracts
 from serving.wire.codec import ELEMENT_TYPES
 
 v1 = tf.compat.v1
@@ -120,6 +121,33 @@ def write_wire(directory: Path) -> None:
         for alias in signatures["heads"].outputs.keys() - outputs:
             del signatures[name].outputs[alias]
     file.write_bytes(saved.SerializeToString())
+
+
+class Digits(tf.Module):
+    """The digit classifier of tests/fakes/model_server.py, nearly; with a contract inside, as the trainer's have."""
+
+    def __init__(self, contract: str) -> None:
+        super().__init__()
+        self.text = contract
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 28, 28), tf.float32, "image")])
+    def classify(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Probabilities of ten classes, of which each has a band of rows."""
+        bands = [tf.reduce_mean(image[:, rows[0] : rows[-1] + 1], (1, 2)) for rows in np.array_split(np.arange(28), 10)]
+        return {"probabilities": tf.nn.softmax(20 * tf.stack(bands, axis=1))}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, contracts.VERSIONS_INPUT)])
+    def contract(self, versions: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The contract, whatever versions of it are read."""
+        return {contracts.JSON_OUTPUT: tf.fill(tf.shape(versions), self.text)}
+
+
+def write_digits(directory: Path, contract: str) -> None:
+    """A classifier of 28 × 28 pixels with a contract's JSON."""
+    module = Digits(contract)
+    tf.saved_model.save(
+        module, str(directory), {"serving_default": module.classify, contracts.SIGNATURE: module.contract}
+    )
 
 
 def write_half_plus_two(directory: Path) -> None:

@@ -69,7 +69,7 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
 
     def __init__(self, **models: FakeModel) -> None:
         self.models = models
-        self.port = 0
+        self.host, self.port = "127.0.0.1", 0
         self.delay = 0.0
         self.error: tuple[grpc.StatusCode, str] | None = None
         self.delays: dict[int, float] = {}
@@ -102,7 +102,7 @@ class FakeModelServer(PredictionServiceServicer, ModelServiceServicer):
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> None:
         """Listens; on the same port as before, if it was started before."""
