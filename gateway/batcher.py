@@ -1,7 +1,8 @@
-"""Gathers rows into upstream calls, without a timer.
+"""Gathers rows into upstream calls.
 
-While fewer than `max_in_flight` upstream calls are under way, a request leaves at once. Beyond that requests gather,
-and leave as one when a call returns: nothing waits at low load, and under load one call carries many requests.
+While fewer than `max_in_flight` upstream calls are under way, requests leave as soon as no other is about to come (see
+`serving.gathering`). Beyond that they leave as one when a call returns: nothing waits at low load, and under load one
+call carries many requests.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import numpy as np
 from gateway.backend import Array, Tensors
 from gateway.batch import Batch, Part
 from gateway.errors import BackendFailed, BackendRejected, DeadlineExceeded, Overloaded
+from serving.gathering import Gathering
 
 RETRY_AFTER = 0.1
 
@@ -72,7 +74,7 @@ class Batcher:
         self._queue: deque[_Item] = deque()
         self._queued_rows = 0
         self._flights: set[_Flight] = set()
-        self._scheduled = False
+        self._gathering = Gathering(self._dispatch)
         # One timer for all: one for each request would cost as much as the rest of its way through here.
         self._timer: asyncio.TimerHandle | None = None
         self._timer_deadline = math.inf
@@ -99,12 +101,10 @@ class Batcher:
         kind = tuple((name, array.dtype, array.shape[1:]) for name, array in inputs.items())
         loop = asyncio.get_running_loop()
         item = _Item(inputs, rows, kind, deadline, loop.create_future(), mark)
+        self._gathering.arrived(first=not self._queue)
         self._queue.append(item)
         self._queued_rows += rows
-        if not self._scheduled and len(self._flights) < self._max_in_flight:
-            # After the other requests that arrived in the same turn of the event loop.
-            self._scheduled = True
-            loop.call_soon(self._dispatch)
+        self._schedule()
         if deadline < self._timer_deadline:
             self._set_timer(deadline)
         try:
@@ -114,6 +114,12 @@ class Batcher:
             if item.answer.cancelled():
                 self._leave(item)
             raise
+
+    def _schedule(self) -> None:
+        if self._queue and not self.busy:
+            self._gathering.begin()
+            if self._queued_rows >= self._max_rows:
+                self._gathering.hurry()
 
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
@@ -144,10 +150,11 @@ class Batcher:
         if item.flight.waiting == 0 and item.flight.task is not None:
             item.flight.task.cancel()
 
-    def _dispatch(self) -> None:
-        self._scheduled = False
-        while self._queue and len(self._flights) < self._max_in_flight:
+    def _dispatch(self) -> int:
+        left = 0
+        while self._queue and not self.busy:
             items = self._next_batch()
+            left += len(items)
             flight = _Flight(items, len(items))
             for item in items:
                 item.flight = flight
@@ -157,6 +164,7 @@ class Batcher:
                 sum(item.rows for item in items), [now - item.queued for item in items], [item.mark for item in items]
             )
             flight.task = asyncio.get_running_loop().create_task(self._fly(flight, items))
+        return left
 
     def _next_batch(self) -> list[_Item]:
         """The first item and those after it that fit in the same call, in order."""
@@ -181,7 +189,7 @@ class Batcher:
             self._flights.discard(flight)
             # They know each other: apart, they go at once and not when cycles are looked for.
             flight.items = []
-            self._dispatch()
+            self._schedule()
 
     async def _answer(self, items: list[_Item]) -> None:
         """Sends `items` as one call and hands each its part; a refused batch is tried again one by one."""

@@ -97,7 +97,7 @@ class Predictor:
         self._upstream = upstream
         self._receipts = receipts_
         self._metrics = metrics
-        self._preprocessor = Preprocessor(executor, upstream.busy, sources=bool(observers))
+        self._preprocessor = Preprocessor(executor, sources=bool(observers))
         self._max_instances = max_instances
         self._observers = observers
 

@@ -22,6 +22,7 @@ from gateway.instances import (
     record_rows,
     to_row,
 )
+from serving.gathering import Gathering
 from serving.preprocessing.decode import claimed_pixels
 
 Picture = Image | Pixels
@@ -33,27 +34,21 @@ INLINE_BYTES, INLINE_PIXELS = 2048, 4096
 INLINE_VALUES = 512
 # Images after which others get a turn; what more at once would save is little.
 _AT_ONCE = 32
-# Seconds that small images wait for others while their rows would wait for the model server anyhow.
-_GATHERING = 0.002
 
 
 class Preprocessor:
-    """Makes rows of instances. Small images that come in one turn of the event loop are made together, and those that
-    come within a moment where the model server is `busy` with others. With `sources` rows know of what image they are.
+    """Makes rows of instances. Small images that come one upon the other are made together (see `serving.gathering`).
+    With `sources` rows know of what image they are.
 
     What is large, or may be slow because a step is somebody's own, goes to the `executor`.
     """
 
-    def __init__(
-        self, executor: Executor, busy: Callable[[Servable, Signature], bool], *, sources: bool = False
-    ) -> None:
+    def __init__(self, executor: Executor, *, sources: bool = False) -> None:
         self._executor = executor
-        self._busy = busy
         self._sources = sources
         self._waiting: deque[tuple[Servable, Sequence[Picture], asyncio.Future[Rows]]] = deque()
         self._count = 0
-        self._next: asyncio.Handle | None = None
-        self._gathering = False
+        self._gathering = Gathering(self._make)
 
     async def rows(
         self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
@@ -63,12 +58,10 @@ class Preprocessor:
         raw = {place: one for place, one in enumerate(checked) if not isinstance(one, (Row, GatewayError))}
         if not raw:
             return cast("Rows", checked)
-        made = await self._made(servable, signature, raw)
+        made = await self._made(servable, raw)
         return [one if isinstance(one, (Row, GatewayError)) else made[place] for place, one in enumerate(checked)]
 
-    async def _made(
-        self, servable: Servable, signature: Signature, raw: Mapping[int, Picture | Record]
-    ) -> dict[int, Row | GatewayError]:
+    async def _made(self, servable: Servable, raw: Mapping[int, Picture | Record]) -> dict[int, Row | GatewayError]:
         """What becomes of images and a table's rows, by their places."""
         own = servable.pipeline is not None and servable.pipeline.has_own
         records: dict[int, Record] = {}
@@ -90,7 +83,7 @@ class Preprocessor:
         if small:
             pictures = list(small.values())
             parts = [
-                self._together(servable, signature, pictures[start : start + _AT_ONCE])
+                self._together(servable, pictures[start : start + _AT_ONCE])
                 for start in range(0, len(pictures), _AT_ONCE)
             ]
             made |= zip(small, [row for part in parts for row in await part], strict=True)
@@ -102,21 +95,18 @@ class Preprocessor:
         call = functools.partial(make, *arguments, **options)
         return asyncio.get_running_loop().run_in_executor(self._executor, call)
 
-    def _together(self, servable: Servable, signature: Signature, images: Sequence[Picture]) -> "asyncio.Future[Rows]":
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Rows] = loop.create_future()
+    def _together(self, servable: Servable, images: Sequence[Picture]) -> "asyncio.Future[Rows]":
+        done: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+        self._gathering.arrived(first=not self._waiting)
         self._waiting.append((servable, images, done))
         self._count += len(images)
-        if self._next is None:
-            self._gathering = self._busy(servable, signature)
-            self._next = loop.call_later(_GATHERING, self._make) if self._gathering else loop.call_soon(self._make)
-        elif self._gathering and self._count >= _AT_ONCE:
-            self._next.cancel()
-            self._gathering, self._next = False, loop.call_soon(self._make)
+        self._gathering.begin()
+        if self._count >= _AT_ONCE:
+            self._gathering.hurry()
         return done
 
-    def _make(self) -> None:
-        """Makes the rows of those who came first and want the same version."""
+    def _make(self) -> int:
+        """Makes the rows of those who came first and want the same version; returns how many they are."""
         servable, images, done = self._waiting.popleft()
         asked, together = [(len(images), done)], list(images)
         while self._waiting and self._waiting[0][0] is servable and len(together) < _AT_ONCE:
@@ -124,8 +114,9 @@ class Preprocessor:
             asked.append((len(images), done))
             together += images
         self._count -= len(together)
-        self._gathering = False
-        self._next = asyncio.get_running_loop().call_soon(self._make) if self._waiting else None
+        if self._waiting:
+            self._gathering.begin()
+            self._gathering.hurry()
         try:
             rows = image_rows(together, servable, sources=self._sources)
         except Exception as error:
@@ -133,12 +124,13 @@ class Preprocessor:
             for _, done in asked:
                 if not done.done():
                     done.set_exception(error)
-            return
+            return len(asked)
         start = 0
         for count, done in asked:
             if not done.done():
                 done.set_result(rows[start : start + count])
             start += count
+        return len(asked)
 
 
 def _checked(

@@ -53,11 +53,6 @@ class Upstream:
         # A version's queues go when the catalog forgets the version.
         self._batchers: WeakKeyDictionary[Servable, dict[str, Batcher]] = WeakKeyDictionary()
 
-    def busy(self, servable: Servable, signature: Signature) -> bool:
-        """Whether rows that came now would wait for others to be answered."""
-        batcher = self._batchers.get(servable, {}).get(signature.name)
-        return batcher is not None and batcher.busy
-
     def batched(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Awaitable[Tensors]:
         """The outputs for rows that may travel with other requests' rows."""
         key = self._cache.key(servable, signature, rows) if self._cache else None

@@ -33,7 +33,11 @@ Address = Annotated[str, Field(pattern=f"^{ADDRESS}$")]
 
 
 class BatchingSettings(Section):
-    """How rows are gathered into upstream calls. Nothing waits while fewer than `max_in_flight` calls are under way."""
+    """How rows are gathered into upstream calls.
+
+    While fewer than `max_in_flight` calls are under way rows leave as soon as no more come: at once at low load, within
+    15 ms under load.
+    """
 
     max_rows: Annotated[int, Field(ge=1)] = 128
     """Rows in one upstream call; a request with more travels alone."""

@@ -47,7 +47,7 @@ async def test_together(executor: ThreadPoolExecutor, servable: Servable, monkey
         return original(images, servable, **options)
 
     monkeypatch.setattr(preprocessor, "image_rows", noted)
-    rows = Preprocessor(executor, lambda *_: False)
+    rows = Preprocessor(executor)
     requests = [[IMAGES[0]], [Image(IMAGES[1].encoded[:60]), IMAGES[1]], [IMAGES[2]], [IMAGES[3]]]
     tasks = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, request)) for request in requests]
     await asyncio.sleep(0)
@@ -81,7 +81,7 @@ async def test_few_bytes(servable: Servable, monkeypatch: Any, image: Image | Pi
     where: list[bool] = []
     monkeypatch.setattr(preprocessor, "image_rows", lambda images, *_, **__: [where.append(_on_loop())] * len(images))
     with ThreadPoolExecutor(1) as executor:
-        await Preprocessor(executor, lambda *_: False).rows(servable, SIGNATURE, [image])
+        await Preprocessor(executor).rows(servable, SIGNATURE, [image])
     assert where == [inline]
 
 
@@ -93,7 +93,7 @@ async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
     """Tensors, small and large images, and errors of one request keep their places."""
     tensor = np.full((28, 28), 0.5, np.float32)
     large = digits.band(2)
-    rows = await Preprocessor(executor, lambda *_: False).rows(
+    rows = await Preprocessor(executor).rows(
         servable,
         SIGNATURE,
         [Pixels(large[:, :, np.newaxis]), Tensors({None: tensor}), InvalidInput("bad"), IMAGES[1]],
@@ -106,31 +106,19 @@ async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
 
 async def test_more_than_go_at_once(executor: ThreadPoolExecutor, servable: Servable) -> None:
     """A request with many images gets all its rows, in order."""
-    rows = await Preprocessor(executor, lambda *_: False).rows(servable, SIGNATURE, IMAGES * 20)
+    rows = await Preprocessor(executor).rows(servable, SIGNATURE, IMAGES * 20)
     expected = [servable.pipeline(image.encoded) for image in IMAGES]
     np.testing.assert_array_equal([row["image"] for row in rows], expected * 20)
 
 
 async def test_a_step_that_fails(executor: ThreadPoolExecutor, servable: Servable, monkeypatch: Any) -> None:
     """What no step should raise reaches who asked, and the next request is served."""
-    rows = Preprocessor(executor, lambda *_: False)
+    rows = Preprocessor(executor)
     with monkeypatch.context() as patch:
         patch.setattr(preprocessor, "image_rows", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await rows.rows(servable, SIGNATURE, [IMAGES[0]])
     assert len(await rows.rows(servable, SIGNATURE, [IMAGES[0]])) == 1
-
-
-async def test_while_the_model_is_busy(executor: ThreadPoolExecutor, servable: Servable) -> None:
-    """Images that would wait anyhow wait for others, but no longer than a moment, and no more than go at once."""
-    rows = Preprocessor(executor, lambda *_: True)
-    one = asyncio.ensure_future(rows.rows(servable, SIGNATURE, [IMAGES[0]]))
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not one.done()
-    assert len(await asyncio.wait_for(one, 5)) == 1
-    many = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, IMAGES * 4)) for _ in range(3)]
-    assert [len(made) for made in await asyncio.wait_for(asyncio.gather(*many), 5)] == [16, 16, 16]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +134,7 @@ async def test_own_steps(executor: ThreadPoolExecutor, place: int, name: str, ba
     servable = Servable(
         "digits", 1, {}, digits.contract(preprocessing=tuple(steps)), build(steps, [own_steps.__name__])
     )
-    rows = Preprocessor(executor, lambda *_: False)
+    rows = Preprocessor(executor)
     first, error, last = await rows.rows(servable, SIGNATURE, [IMAGES[1], bad, IMAGES[2]])
     assert [row["image"].shape for row in (first, last)] == [(28, 28)] * 2
     assert isinstance(error, PreprocessingFailed)
@@ -155,7 +143,7 @@ async def test_own_steps(executor: ThreadPoolExecutor, place: int, name: str, ba
 
 async def test_sources(executor: ThreadPoolExecutor, servable: Servable) -> None:
     """Rows of images, whether small or large, know what they were made of; those of tensors do not."""
-    rows = Preprocessor(executor, lambda *_: False, sources=True)
+    rows = Preprocessor(executor, sources=True)
     tensor = Tensors({None: np.zeros((28, 28), np.float32)})
     large = Pixels(np.ones((280, 280, 1), np.uint8))
     encoded, none, pixels, made = await rows.rows(servable, SIGNATURE, [IMAGES[0], Image(b"none"), large, tensor])
@@ -164,7 +152,7 @@ async def test_sources(executor: ThreadPoolExecutor, servable: Servable) -> None
     assert isinstance(none, InvalidInput)
     assert pixels.source.levels.mean() == 1
     assert made.source is None
-    (without,) = await Preprocessor(executor, lambda *_: False).rows(servable, SIGNATURE, [IMAGES[0]])
+    (without,) = await Preprocessor(executor).rows(servable, SIGNATURE, [IMAGES[0]])
     assert without.source is None
 
 
@@ -173,7 +161,7 @@ async def test_rows_of_a_table(executor: ThreadPoolExecutor, count: int) -> None
     """All at once, few here and many in a thread; each has its own row or error. An image is none."""
     contract = people.contract()
     servable = Servable("people", 1, {}, contract, contract.pipeline())
-    rows = Preprocessor(executor, lambda *_: False)
+    rows = Preprocessor(executor)
     signature_ = signature(contract.signature, {contract.input.name: (np.float32, (-1, *contract.input.shape))}, {})
     good, bad = Record(people.ROW), Record({**people.ROW, "surprise": 1})
     *made, wrong, image = await rows.rows(servable, signature_, [*[good] * count, bad, IMAGES[0]])

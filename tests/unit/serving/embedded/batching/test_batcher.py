@@ -268,18 +268,14 @@ def test_everyone_gets_their_own(sizes: list[int], max_execution: int | None, al
     asyncio.run(run())
 
 
-async def test_leaves_a_batch_alone_while_requests_come() -> None:
-    """For about as long as the last one's requests took to come a batch waits, but no longer than until it is full."""
+async def test_a_full_batch_waits_for_nobody() -> None:
+    """A batch that no other request can join leaves, however long the last one's requests took to come."""
     bench = Bench(max_batch_size=3)
-    bench.scheduler._span = 1000
+    bench.scheduler._gathering._span = 1000
     calls = [bench.call(1)]
     await settle()
     assert not bench.held
     calls += [bench.call(2), bench.call(3)]
     await bench.run()
-    # They came at once, and so the next waits for nobody.
-    assert bench.scheduler._span < 1
-    calls.append(bench.call(4))
-    await bench.run()
     await asyncio.gather(*calls)
-    assert bench.sizes == [3, 1]
+    assert bench.sizes == [3]
