@@ -21,6 +21,8 @@ from gateway.errors import BackendFailed, BackendRejected, DeadlineExceeded, Ove
 from serving.gathering import Gathering
 
 RETRY_AFTER = 0.1
+# Who has less time than this, in seconds, does not wait for others, and takes along those who do.
+_HASTE = 0.1
 
 
 class Send(Protocol):
@@ -90,7 +92,8 @@ class Batcher:
         `deadline` is on the clock of time.monotonic; `on_batch` is told the `mark`. Overloaded if too much is queued,
         DeadlineExceeded when time is up, and whatever the upstream call raises.
         """
-        if deadline <= time.monotonic():
+        left = deadline - time.monotonic()
+        if left <= 0:
             raise DeadlineExceeded("the deadline had passed before the model was asked")
         rows = next(iter(inputs.values())).shape[0]
         if self._queue and self._queued_rows + rows > self._max_queued_rows:
@@ -105,6 +108,8 @@ class Batcher:
         self._queue.append(item)
         self._queued_rows += rows
         self._schedule()
+        if left < _HASTE:
+            self._gathering.hurry()
         if deadline < self._timer_deadline:
             self._set_timer(deadline)
         try:

@@ -102,6 +102,21 @@ async def test_same_turn(upstream: Upstream) -> None:
     assert upstream.calls == [[1, 2, 3]]
 
 
+async def test_haste(upstream: Upstream) -> None:
+    """Whose time is short waits for no others, and takes along those who do."""
+    batches = batcher(upstream)
+    batches._gathering._span = 1000
+    tasks = [submit(batches, 1)]
+    for _ in range(10):
+        await turn()
+    assert upstream.calls == []
+    tasks.append(submit(batches, 2, seconds=0.09))
+    await turn()
+    assert upstream.calls == [[1, 2]]
+    upstream.gate.set()
+    await asyncio.gather(*tasks)
+
+
 async def test_large_request_travels_alone(upstream: Upstream) -> None:
     """A request with more rows than max_rows is not split and shares with nobody."""
     batches = batcher(upstream, rows=2)
