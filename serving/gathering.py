@@ -28,6 +28,7 @@ class Gathering:
         self._span = 0.0
         self._patience = _TURNS_EACH
         self._next: asyncio.Handle | None = None
+        self._hurried = False
 
     def arrived(self, *, first: bool) -> None:
         """Notes that one more waits; `first` if nobody did before."""
@@ -45,7 +46,9 @@ class Gathering:
 
     def hurry(self) -> None:
         """Has them leave in the next turn, if they are to leave at all: they are as many as may."""
-        if self._next is not None:
+        if self._next is not None and not self._hurried:
+            # Once: who comes later in the turn must not put them off.
+            self._hurried = True
             self._next.cancel()
             self._next = asyncio.get_running_loop().call_soon(self._go)
 
@@ -58,6 +61,6 @@ class Gathering:
             self._go()
 
     def _go(self) -> None:
-        self._next = None
+        self._next, self._hurried = None, False
         self._span = min(self._last - self._first, _MAX_SECONDS)
         self._patience = min(_TURNS_EACH * max(self._leave(), 1), _MAX_TURNS)

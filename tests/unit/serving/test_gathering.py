@@ -104,3 +104,12 @@ async def test_hurry(stop: Stop) -> None:
     stop.gathering.hurry()
     await turn(2)
     assert stop.sizes == [1]
+
+
+async def test_hurry_again(stop: Stop) -> None:
+    """Who is in a hurry too puts nobody off."""
+    stop.arrive()
+    asyncio.get_running_loop().call_soon(stop.gathering.hurry)
+    stop.gathering.hurry()
+    await turn(1)
+    assert stop.sizes == [1]
