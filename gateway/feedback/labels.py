@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 BUCKET_SECONDS = 300
 """Tallies are kept for spans of this length, by the time of the prediction."""
+DAY_SECONDS = 86400
+"""Those of a day that nothing looks into any more become one."""
 CONFIDENCE_BINS = 15
 """Bins of equal width from 0 to 1, as calibration is measured in (Guo et al. 2017)."""
 MAX_VALUE = 1e75
@@ -68,9 +70,9 @@ class Label:
         return self.label_class, self.label_value
 
 
-def bucket(time: float) -> int:
-    """The begin of the span that `time` is in."""
-    return int(time // BUCKET_SECONDS) * BUCKET_SECONDS
+def bucket(time: float, seconds: int = BUCKET_SECONDS) -> int:
+    """The begin of the span of so many seconds that `time` is in; days are UTC's."""
+    return int(time // seconds) * seconds
 
 
 def confidence_bin(confidence: float) -> int:

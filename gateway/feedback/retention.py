@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from gateway.errors import FeedbackUnavailable
+from gateway.feedback.labels import DAY_SECONDS
 from gateway.feedback.ledger import Ledger
 from gateway.feedback.metrics import FeedbackMetrics
 from gateway.receipts import MAX_SKEW
@@ -17,7 +18,6 @@ log = structlog.get_logger("gateway.feedback")
 INTERVAL = 3600.0
 BATCH = 500
 PAUSE = 0.05
-_DAY = 86400
 
 
 async def prune(ledger: Ledger, metrics: FeedbackMetrics, days: float) -> None:
@@ -25,7 +25,7 @@ async def prune(ledger: Ledger, metrics: FeedbackMetrics, days: float) -> None:
 
     async def some() -> int:
         # Another replica, whose clock is behind, may still take labels for what is younger.
-        before = time.time() - days * _DAY - MAX_SKEW
+        before = time.time() - days * DAY_SECONDS - MAX_SKEW
         deleted = await ledger.run(lambda store: store.prune(before, BATCH))
         metrics.pruned.inc(deleted)
         return deleted

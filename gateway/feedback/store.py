@@ -12,12 +12,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.feedback import tables
 from gateway.feedback.database import migrate, reading, writing
-from gateway.feedback.labels import Label, Outcome, Slot, Sums, brier, bucket, confidence_bin, log_loss, plus
+from gateway.feedback.labels import (
+    DAY_SECONDS,
+    Label,
+    Outcome,
+    Slot,
+    Sums,
+    brier,
+    bucket,
+    confidence_bin,
+    log_loss,
+    plus,
+)
 from gateway.observations import Variant
 
 T = TypeVar("T")
 _VARIANTS = [int(variant) for variant in Variant]
-_DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Store:
         Of days that ended before a time, when nothing of them changes any more: of the oldest of one version.
         """
         self.prepare()
-        end = _day(before)
+        end = bucket(before, DAY_SECONDS)
         with writing(self._engine) as connection:
             for model, version in connection.execute(select(tables.task.c.model, tables.task.c.version)).all():
                 for variant in _VARIANTS:
@@ -141,16 +151,16 @@ class Store:
 
     def _merge_first(self, connection: Connection, table: Table, slots: Sequence[Any], end: int) -> int:
         """Merges the first day of these slots that has more than its own begin."""
-        split = table.c.bucket % _DAY != 0
+        split = table.c.bucket % DAY_SECONDS != 0
         # One by one, as they are indexed.
         query = select(table.c.bucket).where(*slots, table.c.bucket < end, split).order_by(table.c.bucket).limit(1)
         first = connection.execute(query).scalar()
         if first is None:
             return 0
-        begin = _day(first)
+        begin = bucket(first, DAY_SECONDS)
         keys = len(table.primary_key)
         sums: Sums = {}
-        within = (*slots, table.c.bucket > begin, table.c.bucket < begin + _DAY)
+        within = (*slots, table.c.bucket > begin, table.c.bucket < begin + DAY_SECONDS)
         rows = connection.execute(delete(table).where(*within).returning(table)).all()
         for row in rows:
             slot = Slot(*row[: len(Slot._fields)])._replace(bucket=begin)
@@ -201,11 +211,6 @@ def tasks(connection: Connection) -> dict[tuple[str, int], Task]:
     """What the labels of every version are, by model and version."""
     rows = connection.execute(select(tables.task)).all()
     return {(row.model, row.version): Task(row.kind, tuple(json.loads(row.labels))) for row in rows}
-
-
-def _day(time: float) -> int:
-    """The begin of the day, by UTC, that `time` is in."""
-    return int(time // _DAY) * _DAY
 
 
 def _locked(connection: Connection, receipts: Sequence[bytes]) -> dict[bytes, Label]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,18 @@ from tests.unit.gateway.feedback.conftest import NOW, classified
 DAY = 86400
 
 
+@contextlib.asynccontextmanager
+async def running(ledger: Ledger, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Has it done meanwhile, for 20 s at most; ends it and the ledger."""
+    task = asyncio.create_task(work)
+    async with asyncio.timeout(20):
+        yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await ledger.close()
+
+
 async def test_labels_go_by_age(open_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
     """All that are too old are deleted in several transactions and counted, also after a look that failed."""
     monkeypatch.setattr(retention, "INTERVAL", 0.01)
@@ -31,20 +43,15 @@ async def test_labels_go_by_age(open_store: Callable[[], Store], monkeypatch: py
     monkeypatch.setattr(store, "prune", lambda *of: 1 / 0 if next(fails, False) else prune(*of))
     metrics = FeedbackMetrics(CollectorRegistry())
     ledger = Ledger(store, metrics, max_waiting=100)
-    task = asyncio.create_task(retention.prune(ledger, metrics, days=7))
 
     def receipts(connection: Connection) -> set[Any]:
         return set(connection.execute(select(tables.label.c.receipt)).scalars())
 
-    async with asyncio.timeout(20):
+    async with running(ledger, retention.prune(ledger, metrics, days=7)):
         left: set[Any] = set()
         while left != {label.receipt for label in young}:
             await asyncio.sleep(0.02)
             left = await ledger.read(lambda store: store.read(receipts))
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    await ledger.close()
     assert metrics.pruned._value.get() == 35
 
 
@@ -56,17 +63,12 @@ async def test_tallies_of_old_days_are_merged(open_store: Callable[[], Store], m
     noon = NOW // DAY * DAY + DAY / 2
     store.book([replace(classified(3), predicted_at=noon - age * DAY) for age in (1, 20, 21)])
     ledger = Ledger(store, FeedbackMetrics(CollectorRegistry()), max_waiting=100)
-    task = asyncio.create_task(retention.merge(ledger, seconds=7 * DAY))
 
     def buckets(connection: Connection) -> list[int]:
         return sorted(connection.execute(select(tables.classification.c.bucket)).scalars())
 
-    async with asyncio.timeout(20):
+    async with running(ledger, retention.merge(ledger, seconds=7 * DAY)):
         found: list[int] = []
         while found != [noon - 21.5 * DAY, noon - 20.5 * DAY, noon - DAY]:
             await asyncio.sleep(0.02)
             found = await ledger.read(lambda store: store.read(buckets))
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    await ledger.close()
