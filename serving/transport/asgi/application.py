@@ -42,7 +42,7 @@ class GrpcApplication:
         self._calls: set[Call] = set()
         self._probing: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
-        self._idle.set()
+        """Set once no call is under way and none will be taken."""
         self._stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +55,18 @@ class GrpcApplication:
         call = Call(scope, headers, receive, send)
         self._enter(call)
         try:
-            await self._run(call, scope)
+            requests = call.open(self._max_message_bytes)
+            handler = (
+                self._registry.known(scope["path"]) if not self._stopping and not scope.get("query_string") else None
+            )
+            if handler is None:
+                handler = await self._find(call, scope)
+            call.deserializer, call.serializer = handler.request_deserializer, handler.response_serializer
+            if handler.unary_unary is not None:
+                request = call.parsed(await requests.only())
+                await call.answer(await handler.unary_unary(request, call))
+            else:
+                await _run_streaming(handler, call, requests)
         except asyncio.CancelledError as error:
             await call.cancelled_by(error)
         except CallError as error:
@@ -75,6 +86,8 @@ class GrpcApplication:
     async def stop(self, grace: float | None) -> None:
         """Refuses calls from now on, waits up to `grace` seconds for those under way, and then ends them."""
         self._stopping = True
+        if not self._calls:
+            self._idle.set()
         if grace:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), grace)
@@ -82,44 +95,27 @@ class GrpcApplication:
             call.cut_short(grpc.StatusCode.UNAVAILABLE)
         await self._idle.wait()
 
-    async def _run(self, call: Call, scope: Scope) -> None:
+    async def _find(self, call: Call, scope: Scope) -> Any:
+        """The handler of the call's method; CallError if there is none."""
         if self._stopping:
             raise CallError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-        requests = call.open(self._max_message_bytes)
-        path: str = scope["path"]
         handler = None
         if not scope.get("query_string"):
-            handler = self._registry.known(path) or await self._registry.handler(
-                CallDetails(path, call.invocation_metadata())
-            )
+            handler = await self._registry.handler(CallDetails(scope["path"], call.invocation_metadata()))
         if handler is None:
             raise CallError(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        call.deserializer, call.serializer = handler.request_deserializer, handler.response_serializer
-        if handler.request_streaming:
-            request: Any = _stream(call, requests)
-        else:
-            request = call.parsed(await requests.only())
-        if not handler.response_streaming:
-            await call.answer(await (handler.stream_unary or handler.unary_unary)(request, call))
-            return
-        responses = (handler.stream_stream or handler.unary_stream)(request, call)
-        if inspect.isawaitable(responses):
-            await responses
-        else:
-            async with contextlib.aclosing(responses):
-                async for response in responses:
-                    await call.write(response)
-        await call.end()
+        return handler
 
     def _enter(self, call: Call) -> None:
         self._calls.add(call)
-        self._idle.clear()
+        if self._stopping:
+            self._idle.clear()
         if self._probing is None:
             self._probing = asyncio.get_running_loop().call_later(PROBE_INTERVAL, self._probe)
 
     def _leave(self, call: Call) -> None:
         self._calls.discard(call)
-        if not self._calls:
+        if self._stopping and not self._calls:
             self._idle.set()
         call.close()
 
@@ -129,6 +125,22 @@ class GrpcApplication:
             call.probe()
         if self._calls:
             self._probing = asyncio.get_running_loop().call_later(PROBE_INTERVAL, self._probe)
+
+
+async def _run_streaming(handler: Any, call: Call, requests: Requests) -> None:
+    """Runs a method of which at least one side streams."""
+    request = _stream(call, requests) if handler.request_streaming else call.parsed(await requests.only())
+    if not handler.response_streaming:
+        await call.answer(await handler.stream_unary(request, call))
+        return
+    responses = (handler.stream_stream or handler.unary_stream)(request, call)
+    if inspect.isawaitable(responses):
+        await responses
+    else:
+        async with contextlib.aclosing(responses):
+            async for response in responses:
+                await call.write(response)
+    await call.end()
 
 
 async def _stream(call: Call, requests: Requests) -> AsyncIterator[Any]:

@@ -28,6 +28,15 @@ _CONTENT_TYPE = (b"content-type", b"application/grpc")
 _ACCEPT_ENCODING = (b"grpc-accept-encoding", ACCEPTED_ENCODINGS)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _STATUS = {code: (b"grpc-status", str(code.value[0]).encode()) for code in grpc.StatusCode}
+_OK = _STATUS[grpc.StatusCode.OK]
+_WELL = (None, grpc.StatusCode.OK)
+# How most answers start; hosts only read it.
+_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [_CONTENT_TYPE, _ACCEPT_ENCODING],
+    "trailers": True,
+}
 
 
 class Call(grpc.aio.ServicerContext[Any, Any]):
@@ -109,7 +118,7 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
 
     def answer(self, response: Any) -> Awaitable[None]:
         """Ends the call well with its one response, or as the servicer set by `set_code`."""
-        if self._aborted is not None or self._ended or self._code not in (None, grpc.StatusCode.OK):
+        if self._aborted is not None or self._ended or self._code not in _WELL:
             return self.end()
         return self._end(self._framed(response))
 
@@ -120,18 +129,18 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
 
     async def _end(self, body: bytes) -> None:
         self._ended = True
-        code = self._code or grpc.StatusCode.OK
+        send = self._send
         try:
-            if self._initial is None and code is not grpc.StatusCode.OK:
+            if self._initial is None and self._code not in _WELL:
                 # "Trailers-Only": one block of headers says it all.
-                headers = [_CONTENT_TYPE, _ACCEPT_ENCODING, *self._status(code)]
-                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-                await self._send({"type": "http.response.body"})
+                headers = [_CONTENT_TYPE, _ACCEPT_ENCODING, *self._status()]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body"})
                 return
             if self._initial is None:
-                await self._send(self._start(()))
-            await self._send({"type": "http.response.body", "body": body})
-            await self._send({"type": "http.response.trailers", "headers": self._status(code)})
+                await send(_START if self._encoding == b"identity" else self._start(()))
+            await send({"type": "http.response.body", "body": body})
+            await send({"type": "http.response.trailers", "headers": self._status()})
         except OSError:
             self._code = grpc.StatusCode.CANCELLED
 
@@ -298,10 +307,12 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
     def _client_gone(self) -> None:
         self.cut_short(grpc.StatusCode.CANCELLED)
 
-    def _status(self, code: grpc.StatusCode) -> Headers:
+    def _status(self) -> Headers:
+        # Looking up a member of an enumeration runs Python.
+        status = _OK if self._code in _WELL else _STATUS[self._code]
         if not self._details:
-            return [_STATUS[code], *self._trailing_headers]
-        return [_STATUS[code], (b"grpc-message", quoted(self._details)), *self._trailing_headers]
+            return [status, *self._trailing_headers]
+        return [status, (b"grpc-message", quoted(self._details)), *self._trailing_headers]
 
     def _start(self, metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, Any]:
         self._initial = to_headers(metadata)

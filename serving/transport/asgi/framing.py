@@ -39,6 +39,10 @@ class Frames:
         self._broken: CallError | None = None
         """What follows the messages that were taken is none."""
 
+    def only(self, data: bytes) -> bytes | None:
+        """The message, if `data` is the whole body and holds one that may be, uncompressed; nothing is kept."""
+        return data[_PREFIX.size :] if self._is_whole(data) else None
+
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the body."""
         if self._is_whole(data):

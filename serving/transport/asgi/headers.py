@@ -19,6 +19,8 @@ _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1
 # What may stand as it is in grpc-message: printable ASCII but the percent sign.
 _UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _KEY = re.compile(r"[0-9a-z_.-]+")
+# Bytes of a header's value; what a longer one stands for is not kept.
+_MAX_KNOWN = 256
 # What is the protocol's and no caller's: servicers see none of it, and must not send it.
 RESERVED = frozenset(
     {
@@ -62,23 +64,31 @@ def to_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
     """
     entries: list[tuple[str, str | bytes]] = []
     for name, value in headers:
-        key = _key(name)
-        if not key:
-            continue
-        if key.endswith("-bin"):
-            # Hosts and proxies may join the values of a repeated key.
-            entries += [(key, _unbase64(key, part)) for part in value.split(b",")]
-        elif value.isascii() and (text := value.decode("ascii")).isprintable():
-            entries.append((key, text.strip()))
+        if name not in RESERVED:
+            entries += _entries(name, value) if len(value) <= _MAX_KNOWN else _entries.__wrapped__(name, value)
     return tuple(entries)
+
+
+@lru_cache(1024)
+def _entries(name: bytes, value: bytes) -> Metadata:
+    """The entries that one header stands for: most calls have the same headers as the one before."""
+    key = name.decode("latin-1")
+    if not _KEY.fullmatch(key):
+        return ()
+    if key.endswith("-bin"):
+        # Hosts and proxies may join the values of a repeated key.
+        return tuple([(key, _unbase64(key, part)) for part in value.split(b",")])
+    if value.isascii() and (text := value.decode("ascii")).isprintable():
+        return ((key, text.strip()),)
+    return ()
 
 
 def to_headers(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
     """Metadata as headers. ValueError for a key or a text value that HTTP/2 or gRPC would not carry."""
     headers: Headers = []
     for key, value in metadata:
-        name = _name(key)
-        if key.endswith("-bin"):
+        name, is_binary = _name(key)
+        if is_binary:
             binary = value.encode() if isinstance(value, str) else value
             headers.append((name, base64.b64encode(binary).rstrip(b"=")))
             continue
@@ -90,19 +100,12 @@ def to_headers(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
 
 
 @lru_cache(1024)
-def _name(key: str) -> bytes:
-    """The header of a metadata key; ValueError for one that may not be."""
+def _name(key: str) -> tuple[bytes, bool]:
+    """The header of a metadata key, and whether its values are any bytes; ValueError for one that may not be."""
     name = key.encode()
     if not _KEY.fullmatch(key) or name in RESERVED:
         raise ValueError(f"the metadata key {key!r}; expected 0-9, a-z, _, -, . and none of gRPC's own")
-    return name
-
-
-@lru_cache(1024)
-def _key(name: bytes) -> str:
-    """The metadata key of a header, empty for the protocol's own and what is none. Most calls have the same few."""
-    key = name.decode("latin-1")
-    return key if name not in RESERVED and _KEY.fullmatch(key) else ""
+    return name, key.endswith("-bin")
 
 
 def _unbase64(key: str, value: bytes) -> bytes:

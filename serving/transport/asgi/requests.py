@@ -24,6 +24,8 @@ class Requests:
         self._on_gone = on_gone
         self._pending: asyncio.Future[MutableMapping[str, Any]] | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._taker: asyncio.Future[bytes | None] | None = None
+        """Whom the body's first event may give the one message that it holds, as nearly all do."""
         self._error: Exception | None = None
         self._ended = False
 
@@ -50,6 +52,12 @@ class Requests:
 
     async def only(self) -> bytes:
         """The one message of a call that takes one. CallError if there are none or several."""
+        if not (self._ended or self._frames.ready or self._error):
+            self._taker = asyncio.get_running_loop().create_future()
+            self._ask()
+            message = await self._taker
+            if message is not None:
+                return message
         message = await self.next()
         if message is None:
             raise CallError(grpc.StatusCode.UNIMPLEMENTED, "the request has no message; the method takes one")
@@ -74,15 +82,24 @@ class Requests:
 
     def _received(self, future: asyncio.Future[MutableMapping[str, Any]]) -> None:
         self._pending = None
+        taker, self._taker = self._taker, None
         try:
-            self._take(future.result())
+            event = future.result()
+            if taker is not None and not event.get("more_body") and not taker.done():
+                message = self._frames.only(event.get("body", b""))
+                if message is not None:
+                    self._ended = True
+                    taker.set_result(message)
+                    return
+            self._take(event)
         except CallError as error:
             self._error = error
         except (asyncio.CancelledError, OSError):
             self._gone()
-        if self._waiter is not None:
-            if not self._waiter.done():
-                self._waiter.set_result(None)
+        waiter: asyncio.Future[Any] | None = taker or self._waiter
+        if waiter is not None:
+            if not waiter.done():
+                waiter.set_result(None)
         elif not self._ended and not self._frames.ready:
             self._ask()
 
