@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.auth.principal import ANONYMOUS, Principal
 from gateway.split import Variant
@@ -48,27 +48,29 @@ class Call:
         self,
         method: str,
         metadata: Mapping[str, str],
-        peer: str,
+        peer: Callable[[], str],
         deadline: float | None,
         auth_context: Callable[[], Mapping[str, Iterable[bytes]]] = dict,
     ) -> None:
         self.method = method
         """The full name, e.g. /tensorgate.v1.InferenceService/Predict."""
         self.metadata = metadata
+        """By key; values of keys in -bin, which are bytes, are nobody's business here."""
         self.peer = peer
+        """Where the call comes from, in gRPC's words; asked if needed."""
         self.deadline = deadline
         """When the caller gives up, on the clock of time.monotonic; None if never."""
         self.auth_context = auth_context
         """What the transport knows of the peer, its certificate above all, by gRPC's names; asked if needed."""
         self.started = time.perf_counter()
 
-    async def enter(self, model: str) -> None:
-        """Says which of the gateway's models a message is for; Overloaded if the model has had its share."""
+    def enter(self, model: str) -> Awaitable[None] | None:
+        """Says which of the gateway's models a message is for; Overloaded if the model has had its share.
+
+        What takes time returns an awaitable.
+        """
         self.model = model
-        if self.on_model is not None:
-            waiting = self.on_model(self, model)
-            if waiting is not None:
-                await waiting
+        return None if self.on_model is None else self.on_model(self, model)
 
     @property
     def sticky_key(self) -> str:
@@ -89,6 +91,12 @@ class Call:
         """The caller's deadline, or `seconds` from now if that is earlier."""
         deadline = time.monotonic() + seconds
         return deadline if self.deadline is None else min(deadline, self.deadline)
+
+
+class Serialized(NamedTuple):
+    """A response that needs no serialising any more."""
+
+    message: bytes
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

@@ -24,21 +24,19 @@ class AccessLog(Interceptor):
 
     def on_end(self, call: Call) -> None:
         """Logs the call: INFO if it went well or the caller is to blame, ERROR if the gateway or the backend is."""
-        if call.code == "OK" and not self._has_turn():
-            self._skipped += 1
-            return
+        if call.code == "OK":
+            second = int(time.monotonic())
+            if second != self._second:
+                self._second, self._written = second, 0
+            self._written += 1
+            if self._written > self._limit:
+                self._skipped += 1
+                return
         fields = _fields(call)
         if self._skipped:
             fields["skipped"], self._skipped = self._skipped, 0
         ours = call.code in ("INTERNAL", "UNAVAILABLE", "UNKNOWN")
         (log.error if ours else log.info)("call", **fields)
-
-    def _has_turn(self) -> bool:
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._written = second, 0
-        self._written += 1
-        return self._written <= self._limit
 
 
 def _fields(call: Call) -> dict[str, object]:
@@ -47,7 +45,7 @@ def _fields(call: Call) -> dict[str, object]:
         "method": call.method,
         "code": call.code,
         "client": call.principal.client,
-        "peer": call.peer,
+        "peer": call.peer(),
         "ms": round(call.seconds * 1e3, 3),
         "request_bytes": call.request_bytes,
     }

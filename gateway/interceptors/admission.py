@@ -61,10 +61,11 @@ class Admission(Interceptor):
             return None
         if self._bytes_in_flight and self._bytes_in_flight + call.request_bytes > self._max_bytes:
             raise self._refused(f"requests of {self._bytes_in_flight} bytes are being answered")
-        self._bytes[id(call)] = call.request_bytes
+        place = id(call)
+        self._bytes[place] = call.request_bytes
         self._bytes_in_flight += call.request_bytes
         if len(self._admitted) < self._limit:
-            self._admitted[id(call)] = time.monotonic()
+            self._admitted[place] = time.monotonic()
             return None
         wait = self._expected_wait(call)
         if call.deadline is not None and time.monotonic() + wait > call.deadline:
@@ -84,15 +85,17 @@ class Admission(Interceptor):
 
     def on_end(self, call: Call) -> None:
         """Gives the place back, to the next who waits."""
-        self._streams.discard(id(call))
-        self._bytes_in_flight -= self._bytes.pop(id(call), 0)
-        if self._waiting.pop(id(call), None) is not None:
+        place = id(call)
+        if call.streaming:
+            self._streams.discard(place)
+        self._bytes_in_flight -= self._bytes.pop(place, 0)
+        if self._waiting and self._waiting.pop(place, None) is not None:
             # Left before its turn.
-            self._queues[call.bulk].remove(id(call))
-        admitted = self._admitted.pop(id(call), None)
+            self._queues[call.bulk].remove(place)
+        admitted = self._admitted.pop(place, None)
         if admitted is not None:
             self._seconds += _WEIGHT * (time.monotonic() - admitted - self._seconds)
-            while len(self._admitted) < self._limit and self._admit_next():
+            while self._waiting and len(self._admitted) < self._limit and self._admit_next():
                 pass
 
     def _admit_next(self) -> bool:

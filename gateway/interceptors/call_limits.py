@@ -5,13 +5,12 @@ import secrets
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 
-from gateway.auth.principal import Principal
 from gateway.call import Call
 from gateway.errors import InvalidInput, Overloaded
 from gateway.interceptors.interceptor import Interceptor
 from gateway.limits import Refusal, Rule, Store, rules
 from gateway.metrics import Metrics
-from gateway.settings.guards import ClientLimitSettings, LimitSettings
+from gateway.settings.guards import LimitSettings
 
 PRIORITY = "x-priority"
 _TEXTS = {
@@ -36,34 +35,37 @@ class CallLimits(Interceptor):
         """Takes other settings from now on; what has been counted stays."""
         self._settings = settings
         self._model_rules = {name: rules(model, f"model:{name}") for name, model in settings.models.items()}
-        self._client_rules = lru_cache(1024)(self._rules_of)
+        self._client = lru_cache(1024)(self._terms_of)
 
     def on_start(self, call: Call) -> Awaitable[None] | None:
         """Counts the call for its client and sets its priority; Overloaded if the client has had its share."""
-        call.bulk = _is_bulk(call.metadata.get(PRIORITY), self._of(call.principal))
-        call.on_model = self._on_model
-        return self._take(call, self._client_rules(call.principal.group, call.principal.client), "client")
+        call.bulk, found = self._client(call.principal.group, call.principal.client)
+        asked = call.metadata.get(PRIORITY)
+        if asked is not None:
+            call.bulk = _is_bulk(asked) or call.bulk
+        if self._model_rules:
+            call.on_model = self._on_model
+        return self._take(call, found, "client") if found else None
 
     def on_message(self, call: Call) -> Awaitable[None] | None:
         """Counts a stream's messages but the first, which the stream itself was counted for."""
         if call.messages <= 1:
             return None
-        return self._take(call, self._client_rules(call.principal.group, call.principal.client), "client")
+        _, found = self._client(call.principal.group, call.principal.client)
+        return self._take(call, found, "client") if found else None
 
     def on_end(self, call: Call) -> None:
         """Gives the call's places back."""
-        held = self._held.pop(id(call), None)
+        held = self._held.pop(id(call), None) if self._held else None
         if held is not None:
             name, rules_ = held
             self._store.release(rules_, name)
 
     def _on_model(self, call: Call, model: str) -> Awaitable[None] | None:
-        return self._take(call, self._model_rules.get(model, ()), "model")
+        found = self._model_rules.get(model)
+        return self._take(call, found, "model") if found else None
 
-    def _take(self, call: Call, found: Sequence[Rule], whose: str) -> Awaitable[None] | None:
-        return self._taken(call, found, whose) if found else None
-
-    async def _taken(self, call: Call, found: Sequence[Rule], whose: str) -> None:
+    async def _take(self, call: Call, found: Sequence[Rule], whose: str) -> None:
         if id(call) in self._held:
             # A stream has one place however many messages it sends.
             found = [rule for rule in found if rule not in self._held[id(call)][1]]
@@ -91,22 +93,17 @@ class CallLimits(Interceptor):
             metadata={"limit": whose},
         )
 
-    def _of(self, principal: Principal) -> ClientLimitSettings:
+    def _terms_of(self, group: str, client: str) -> tuple[bool, tuple[Rule, ...]]:
+        """Whether a client's calls are bulk whatever they say, and what they are counted by."""
         # Names that anybody could make up get no entry of their own.
-        return self._settings.client if principal.group else self._entry(principal.client)
-
-    def _entry(self, client: str) -> ClientLimitSettings:
-        return self._settings.clients.get(client, self._settings.client)
-
-    def _rules_of(self, group: str, client: str) -> tuple[Rule, ...]:
-        settings = self._settings.client if group else self._entry(client)
-        return rules(settings, f"client:{group}:{client}", settings.calls_per_day)
+        settings = self._settings.client if group else self._settings.clients.get(client, self._settings.client)
+        return settings.priority == "bulk", rules(settings, f"client:{group}:{client}", settings.calls_per_day)
 
 
-def _is_bulk(asked: str | None, settings: ClientLimitSettings) -> bool:
-    """Whether a call is of the class that waits for others: if it says so, or if its client may have no other."""
-    if asked not in (None, "interactive", "bulk"):
+def _is_bulk(asked: str) -> bool:
+    """Whether a call says that it is of the class that waits for others."""
+    if asked not in ("interactive", "bulk"):
         raise InvalidInput(
             f"the metadata `{PRIORITY}` is {asked[:20]!r}; expected `interactive` or `bulk`", reason="PRIORITY_UNKNOWN"
         )
-    return asked == "bulk" or settings.priority == "bulk"
+    return asked == "bulk"

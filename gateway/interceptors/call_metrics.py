@@ -27,16 +27,15 @@ class CallMetrics(Interceptor):
     def on_end(self, call: Call) -> None:
         """One less in flight, one more done."""
         self._in_flight[call.method] -= 1
-        client = call.principal.group or call.principal.client
-        key = (call.method, call.model, call.version, call.code, client)
+        principal = call.principal
+        key = (call.method, call.model, call.version, call.code, principal.group or principal.client)
         if call.exemplar is not None:
             # A bucket has the newest one; calls whose traces are kept are few, or cost more than this anyhow.
             self._count(key, 1).observe(call.seconds, call.exemplar)
-            return
-        seconds = self._ended.get(key)
-        if seconds is None:
-            seconds = self._ended[key] = []
-        seconds.append(call.seconds)
+        elif key in self._ended:
+            self._ended[key].append(call.seconds)
+        else:
+            self._ended[key] = [call.seconds]
 
     def _flush(self) -> None:
         for method, count in self._in_flight.items():

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from gateway import status
-from gateway.call import Call, current_call
+from gateway.call import Call, Serialized, current_call
 from gateway.errors import InvalidInput, RequestTooLarge
 from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import HEADER
@@ -94,14 +94,14 @@ class Chain(grpc.aio.ServerInterceptor):
     def _around_unary(self, method: str, handler: Any) -> Any:
         parse, serialize, servicer = handler.request_deserializer, handler.response_serializer, handler.unary_unary
 
-        async def answer(raw: bytes, context: Any) -> bytes:
-            serialized: bytes = serialize(await servicer(self._parse(raw, parse), context))
-            return serialized
+        def answer(raw: bytes, context: Any) -> Awaitable[Any]:
+            answering: Awaitable[Any] = servicer(self._parse(raw, parse), context)
+            return answering
 
         async def unary(raw: bytes, context: Any) -> bytes:
             call = _call(method, context)
             call.request_bytes = len(raw)
-            response: bytes = await self._run(call, context, answer, raw)
+            response: bytes = await self._run(call, context, answer, raw, serialize)
             return response
 
         return grpc.unary_unary_rpc_method_handler(unary)
@@ -142,7 +142,12 @@ class Chain(grpc.aio.ServerInterceptor):
         return _Messages(requests, call, self._on_message, lambda raw: self._parse(raw, handler.request_deserializer))
 
     async def _run(
-        self, call: Call, context: Any, answer: Callable[[Request, Any], Awaitable[Any]], request: Request
+        self,
+        call: Call,
+        context: Any,
+        answer: Callable[[Request, Any], Awaitable[Any]],
+        request: Request,
+        serialize: Callable[[Any], bytes] | None = None,
     ) -> Any:
         """What `answer` makes of the request, with the interceptors around it; a failure becomes the call's status."""
         current_call.set(call)
@@ -157,6 +162,8 @@ class Chain(grpc.aio.ServerInterceptor):
                     await waiting
             ends = self._ends
             response = await answer(request, context)
+            if serialize is not None:
+                response = response.message if isinstance(response, Serialized) else serialize(response)
         except asyncio.CancelledError:
             # The caller has gone, or its time is over: nobody is left to answer.
             expired = call.deadline is not None and time.monotonic() >= call.deadline
@@ -231,17 +238,9 @@ def _call(method: str, context: Any) -> Call:
     remaining = context.time_remaining()
     return Call(
         method,
-        _text_metadata(context.invocation_metadata()),
-        context.peer(),
+        # Backwards: the first of several wins.
+        dict(reversed(context.invocation_metadata() or ())),
+        context.peer,
         None if remaining is None else time.monotonic() + remaining,
         auth_context=context.auth_context,
     )
-
-
-def _text_metadata(metadata: Any) -> dict[str, str]:
-    """The text entries by key; the first of several wins, binary ones are nobody's business here."""
-    entries: dict[str, str] = {}
-    for key, value in metadata or ():
-        if isinstance(value, str):
-            entries.setdefault(key, value)
-    return entries

@@ -19,4 +19,4 @@ class RequestId(Interceptor):
     def on_start(self, call: Call) -> None:
         """Sets `call.request_id`."""
         given = call.metadata.get(HEADER)
-        call.request_id = given if given and _ACCEPTABLE.fullmatch(given) else self._random.draw().hex()
+        call.request_id = given if given and _ACCEPTABLE.fullmatch(given) else self._random.draw()

@@ -121,7 +121,9 @@ class TensorFlowServingJson:
 
     async def _images(self, spec: tfs.ModelSpec, read: PredictBody, servable: Servable) -> Mapping[str, codec.Array]:
         call = current_call.get()
-        await call.enter(servable.model)
+        waiting = call.enter(servable.model)
+        if waiting is not None:
+            await waiting
         # The column form of one image is no list.
         inputs = {alias: array.reshape(-1) for alias, array in read.inputs.items()}
         version = servable.version if spec.HasField("version_label") else spec.version.value

@@ -81,7 +81,9 @@ class OpenInference(GRPCInferenceServiceServicer):
         """Answers a batch: tensors, or encoded images as BYTES."""
         call = current_call.get()
         model = authorized(self._catalog, request.model_name)
-        await call.enter(model.name)
+        waiting = call.enter(model.name)
+        if waiting is not None:
+            await waiting
         inputs = tensors.inputs(request)
         signature = request.parameters[SIGNATURE].string_param
         batch = Batch(model.name, inputs, _number(request.model_version), signature, call.sticky_key)

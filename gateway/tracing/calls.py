@@ -25,7 +25,7 @@ class CallSpans(Interceptor):
             call.method.removeprefix("/"),
             propagate.extract(call.metadata),
             SpanKind.SERVER,
-            _method(call.method) | _peer(call.peer),
+            _method(call.method) | _peer(call.peer()),
         )
         context = span.get_span_context()
         call.span = span

@@ -187,12 +187,19 @@ def limits(**settings: Any) -> CallLimits:
     return CallLimits(LimitSettings(**settings), MemoryStore(), Metrics())
 
 
+async def entered(call_: Call, model: str) -> None:
+    """The call says which model it is for."""
+    waiting = call_.enter(model)
+    if waiting is not None:
+        await waiting
+
+
 async def refused(limits: CallLimits, call_: Call, model: str = "") -> tuple[str, str] | None:
     """Reason and whose limit a call is refused for; it ends."""
     try:
         await begin(limits, call_)
         if model:
-            await call_.enter(model)
+            await entered(call_, model)
     except Overloaded as error:
         return (error.reason, error.metadata["limit"]) if error.retry_after else None
     finally:
@@ -235,12 +242,12 @@ async def test_calls_at_once() -> None:
     guard = limits(client={"concurrent_calls": 2}, models={"m": {"concurrent_calls": 1}})
     first, second = call(), call()
     await begin(guard, first)
-    await first.enter("m")
+    await entered(first, "m")
     assert await refused(guard, second, "m") == ("TOO_MANY_CALLS", "model")
     await begin(guard, second)
     assert await refused(guard, call()) == ("TOO_MANY_CALLS", "client")
     guard.on_end(first)
-    await second.enter("m")
+    await entered(second, "m")
     guard.on_end(second)
     assert not guard._held
     assert await refused(guard, call(), "m") is None
@@ -252,9 +259,9 @@ async def test_stream() -> None:
     stream = call()
     await begin(guard, stream)
     for _ in range(3):
-        await stream.enter("m")
+        await entered(stream, "m")
     with pytest.raises(Overloaded):
-        await stream.enter("m")
+        await entered(stream, "m")
     guard.on_end(stream)
 
 

@@ -1,12 +1,13 @@
 """gateway.auth"""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.auth.keys import KeyRing, KeysFile, KeysFileError, create
+from gateway.auth.keys import Key, KeyRing, KeysFile, KeysFileError, create
 from gateway.auth.principal import EVERYONE, Principal
 from gateway.errors import PermissionDenied, Unauthenticated
 
@@ -61,7 +62,23 @@ def test_reload(tmp_path: Path) -> None:
     key, record = create("ada", frozenset())
     KeysFile(keys=[record]).save(path)
     assert ring.reload()
+    assert [ring.authenticate(key).client for _ in range(2)] == ["ada", "ada"]
+    KeysFile().save(path)
+    assert ring.reload()
+    with pytest.raises(Unauthenticated):
+        ring.authenticate(key)
+
+
+def test_expiry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that was good a moment ago is none once its time is over."""
+    path = tmp_path / "keys.json"
+    key, record = create("ada", frozenset(), datetime.now(UTC) + timedelta(hours=1))
+    KeysFile(keys=[record]).save(path)
+    ring = KeyRing(path)
     assert ring.authenticate(key).client == "ada"
+    monkeypatch.setattr(Key, "expired", True)
+    with pytest.raises(Unauthenticated, match="expired"):
+        ring.authenticate(key)
 
 
 @pytest.mark.parametrize(
