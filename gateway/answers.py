@@ -1,8 +1,8 @@
 """What the gateway answers for one instance, and how it is made of a model's outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,23 +54,28 @@ def to_answers(outputs: Mapping[str, Array], rows: int, rules: Postprocessing | 
     if rules is None or rules.output is None:
         return [Raw({name: array[row] for name, array in outputs.items()}) for row in range(rows)]
     batch, start = (outputs.batch, outputs.start) if isinstance(outputs, Part) else (Batch(outputs, rows), 0)
-    read = batch.read
+    read: _Read = batch.read
     if read is None:
         read = batch.read = _Read(batch, rules)
-    places = range(start, start + rows)
-    if not all(read.finite[start : start + rows]):
+    if not (read.all_finite or read.finite[start : start + rows].all()):
         raise BackendFailed(f"the model's output {rules.output!r} holds NaN or infinity", reason="ANSWER_NOT_FINITE")
-    if rules.task == "regression":
-        return [Regression(read.best_scores[place][0]) for place in places]
-    labels = rules.labels
-    if top_k in (0, DEFAULT_TOP_K):
-        ranked = [(read.best[place], read.best_scores[place]) for place in places]
-    else:
-        ranked = [(order := read.order[place][:top_k], read.scores[place][order]) for place in places]
-        ranked = [(order.tolist(), scores.tolist()) for order, scores in ranked]
+    if top_k in (0, DEFAULT_TOP_K) or rules.task == "regression":
+        return read.answers[start : start + rows]
+    order = read.order[start : start + rows, :top_k]
+    return _classifications(rules.labels, order, np.take_along_axis(read.scores[start : start + rows], order, axis=1))
+
+
+def of_all_rows(part: Part) -> Sequence[Answer] | None:
+    """The answers of the whole batch that a part is of, by the default number of classes, where they are known."""
+    read: _Read | None = part.batch.read
+    return None if read is None else read.answers
+
+
+def _classifications(labels: Sequence[str], order: Array, scores: Array) -> list[Answer]:
+    """The answers whose classes are `order` and their scores `scores`, a row each."""
     return [
-        Classification(tuple([Score(labels[index], index, score) for index, score in zip(order, scores, strict=True)]))
-        for order, scores in ranked
+        Classification(tuple([Score(labels[index], index, score) for index, score in zip(best, values, strict=True)]))
+        for best, values in zip(order.tolist(), scores.tolist(), strict=True)
     ]
 
 
@@ -83,8 +88,13 @@ class _Read:
         if scores is None or scores.size != batch.rows * classes or scores.dtype == object:
             raise BackendFailed(f"the model's output {rules.output!r} is not {classes} numbers for each instance")
         self.scores = scores.reshape(batch.rows, classes).astype(np.float64)
-        self.finite: list[bool] = np.logical_and.reduce(np.isfinite(self.scores), axis=1).tolist()
+        self.finite: Any = np.isfinite(self.scores).all(axis=1)
+        self.all_finite = bool(self.finite.all())
+        self.answers: list[Answer]
+        """Of all rows by the default number of classes: together they cost what a few do one by one."""
+        if rules.task == "regression":
+            self.answers = [Regression(value) for value in self.scores[:, 0].tolist()]
+            return
         self.order = np.argsort(-self.scores, axis=1, kind="stable")
         best = self.order[:, :DEFAULT_TOP_K]
-        self.best: list[list[int]] = best.tolist()
-        self.best_scores: list[list[float]] = np.take_along_axis(self.scores, best, axis=1).tolist()
+        self.answers = _classifications(rules.labels, best, np.take_along_axis(self.scores, best, axis=1))

@@ -7,14 +7,18 @@ from gateway.backend import Array, Tensors
 
 
 class Batch:
-    """The outputs of `rows` rows. `read` is for who makes answers of them: of all rows at the price of one."""
+    """The outputs of `rows` rows. `read` and `receipts` are for who makes answers of them: of all rows at the price of
+    a few.
+    """
 
-    __slots__ = ("outputs", "read", "rows")
+    __slots__ = ("outputs", "read", "receipts", "rows")
 
     def __init__(self, outputs: Tensors, rows: int) -> None:
         self.outputs = outputs
         self.rows = rows
         self.read: Any = None
+        self.receipts: dict[int, list[str]] = {}
+        """One a row, by what the version is to a roll-out."""
 
 
 class Part(Mapping[str, Array]):

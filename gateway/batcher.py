@@ -10,14 +10,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from gateway.backend import Array, Tensors
 from gateway.batch import Batch, Part
-from gateway.errors import BackendFailed, BackendRejected, DeadlineExceeded, Overloaded
+from gateway.errors import BackendFailed, BackendRejected, DeadlineExceeded, GatewayError, InvalidInput, Overloaded
 from serving.gathering import Gathering
 
 RETRY_AFTER = 0.1
@@ -43,7 +43,8 @@ class _Item:
     deadline: float
     answer: "asyncio.Future[Tensors]"
     mark: Any
-    queued: float = field(default_factory=time.perf_counter)
+    queued: float
+    """When it came, on the clock of time.monotonic."""
     flight: "_Flight | None" = None
 
 
@@ -66,12 +67,14 @@ class Batcher:
         max_rows: int,
         max_in_flight: int,
         max_queued_rows: int,
+        check: Callable[[Tensors], None] = lambda _inputs: None,
         on_batch: Callable[[int, list[float], list[Any]], None] = lambda _rows, _waits, _marks: None,
     ) -> None:
         self._send = send
         self._max_rows = max_rows
         self._max_in_flight = max_in_flight
         self._max_queued_rows = max_queued_rows
+        self._check = check
         self._on_batch = on_batch
         self._queue: deque[_Item] = deque()
         self._queued_rows = 0
@@ -90,9 +93,10 @@ class Batcher:
         """The outputs for `inputs`, arrays whose first dimension is the same number of rows, as one answer.
 
         `deadline` is on the clock of time.monotonic; `on_batch` is told the `mark`. Overloaded if too much is queued,
-        DeadlineExceeded when time is up, and whatever the upstream call raises.
+        DeadlineExceeded when time is up, what the check raises, and whatever the upstream call raises.
         """
-        left = deadline - time.monotonic()
+        now = time.monotonic()
+        left = deadline - now
         if left <= 0:
             raise DeadlineExceeded("the deadline had passed before the model was asked")
         rows = next(iter(inputs.values())).shape[0]
@@ -101,13 +105,13 @@ class Batcher:
                 f"{self._queued_rows} rows are waiting for this model, as many as may; retry later",
                 retry_after=RETRY_AFTER,
             )
-        kind = tuple((name, array.dtype, array.shape[1:]) for name, array in inputs.items())
-        loop = asyncio.get_running_loop()
-        item = _Item(inputs, rows, kind, deadline, loop.create_future(), mark)
+        kind = [(name, array.dtype, array.shape[1:]) for name, array in inputs.items()]
+        item = _Item(inputs, rows, kind, deadline, asyncio.get_running_loop().create_future(), mark, now)
         self._gathering.arrived(first=not self._queue)
         self._queue.append(item)
         self._queued_rows += rows
-        self._schedule()
+        if len(self._flights) < self._max_in_flight:
+            self._schedule()
         if left < _HASTE:
             self._gathering.hurry()
         if deadline < self._timer_deadline:
@@ -164,7 +168,7 @@ class Batcher:
             for item in items:
                 item.flight = flight
             self._flights.add(flight)
-            now = time.perf_counter()
+            now = time.monotonic()
             self._on_batch(
                 sum(item.rows for item in items), [now - item.queued for item in items], [item.mark for item in items]
             )
@@ -197,16 +201,11 @@ class Batcher:
             self._schedule()
 
     async def _answer(self, items: list[_Item]) -> None:
-        """Sends `items` as one call and hands each its part; a refused batch is tried again one by one."""
+        """Sends `items` as one call and hands each its part."""
         try:
             outputs = await self._call(items)
-        except BackendRejected as error:
-            if len(items) == 1:
-                _fail(items, error)
-                return
-            for item in items:
-                if not item.answer.done():
-                    await self._answer([item])
+        except (InvalidInput, BackendRejected) as error:
+            await self._answer_apart(items, error)
         except Exception as error:
             _fail(items, error)
         else:
@@ -216,10 +215,34 @@ class Batcher:
                     item.answer.set_result(Part(outputs, start, item.rows))
                 start += item.rows
 
+    async def _answer_apart(self, items: list[_Item], error: GatewayError) -> None:
+        """Finds whose rows a batch was refused for. What the check refuses it names; else each is tried by itself."""
+        if len(items) == 1:
+            _fail(items, error)
+        elif isinstance(error, InvalidInput):
+            valid = [item for item in items if self._is_valid(item)]
+            if valid:
+                await self._answer(valid)
+        else:
+            for item in items:
+                if not item.answer.done():
+                    await self._answer([item])
+
+    def _is_valid(self, item: _Item) -> bool:
+        """Whether an item's rows pass the check; fails it if not."""
+        try:
+            self._check(item.inputs)
+        except InvalidInput as error:
+            _fail([item], error)
+            return False
+        return True
+
     async def _call(self, items: list[_Item]) -> Batch:
         inputs: dict[str, Array] = dict(items[0].inputs)
         if len(items) > 1:
             inputs = {name: np.concatenate([item.inputs[name] for item in items]) for name in inputs}
+        # Of all at once: one by one it would take longer than anything else here.
+        self._check(inputs)
         rows = sum(item.rows for item in items)
         # The last of the deadlines: whose is earlier leaves by itself.
         timeout = max(item.deadline for item in items) - time.monotonic()

@@ -2,6 +2,7 @@
 
 GatewayError
 ├── InvalidInput         the caller's instance or argument is wrong
+│   └── NotFinite        a tensor holds NaN or infinity where the contract describes numbers
 ├── InvalidReceipt       a prediction's id that this gateway does not take
 ├── ModelNotFound        model, version or signature does not exist
 ├── Unsupported          the model cannot be asked in this way
@@ -59,6 +60,12 @@ class InvalidInput(GatewayError):
     """The caller's instance or argument is wrong."""
 
     reason = "INVALID_INPUT"
+
+
+class NotFinite(InvalidInput):
+    """A tensor holds NaN or infinity where the contract describes numbers."""
+
+    reason = "TENSOR_NOT_FINITE"
 
 
 class InvalidReceipt(GatewayError):

@@ -1,7 +1,7 @@
 """What a caller sends for one prediction, and how it becomes a row of the model's input."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import structlog
@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from gateway.backend import Array, Signature, TensorSpec, type_name
 from gateway.catalog import Servable
 from gateway.errors import GatewayError, InvalidInput, PreprocessingFailed, Unsupported
+from gateway.finite import is_finite
 from serving import preprocessing, reference
 from serving.preprocessing import InputError, Pipeline
 from serving.preprocessing.many import Failure
 from serving.reference import Source
 
 log = structlog.get_logger("gateway.instances")
-
-# What the method `all` comes to, at half its price.
-_all = np.logical_and.reduce
 
 
 class Row(dict[str, Array]):
@@ -156,6 +154,8 @@ def _row(made: Array | Failure, servable: Servable, source_: Source | None = Non
             f"expected {contract.input.dtype} {list(contract.input.shape)}",
             servable,
         )
+    if pipeline.has_own and not is_finite(made):
+        return _failed("preprocessing made NaN or infinity; expected finite numbers", servable)
     row = Row({contract.input.name: made})
     row.source = source_
     return row
@@ -173,8 +173,8 @@ def _failed(message: str, servable: Servable, cause: BaseException | None = None
     return PreprocessingFailed(message)
 
 
-def check_batch(inputs: Mapping[str, Array], servable: Servable, signature: Signature) -> int:
-    """The number of rows of arrays with the batch dimension; 1 for a signature without.
+def check_batch(inputs: Mapping[str, Array], signature: Signature) -> int:
+    """The number of rows of arrays with the batch dimension; 1 for a signature without. `check_finite` comes later.
 
     InvalidInput if they do not fit the signature.
     """
@@ -191,7 +191,6 @@ def check_batch(inputs: Mapping[str, Array], servable: Servable, signature: Sign
             _check_shape(name, array.shape, spec.shape)
         if spec.batched:
             rows.update(array.shape[:1])
-        _check_finite(name, array, servable)
     if len(rows) > 1 or 0 in rows:
         raise InvalidInput(
             f"the tensors have batches of {sorted(rows)}; expected the same number of rows, 1 or more",
@@ -200,8 +199,8 @@ def check_batch(inputs: Mapping[str, Array], servable: Servable, signature: Sign
     return rows.pop() if rows else 1
 
 
-def to_row(instance: Tensors, servable: Servable, signature: Signature) -> Row:
-    """The arrays that `signature` takes for one instance, without the batch dimension.
+def to_row(instance: Tensors, signature: Signature) -> Row:
+    """The arrays that `signature` takes for one instance, without the batch dimension; `check_finite` comes later.
 
     InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
     """
@@ -222,8 +221,9 @@ def to_row(instance: Tensors, servable: Servable, signature: Signature) -> Row:
             reason="TENSOR_NAMES_MISMATCH",
         )
     for name, array in values.items():
-        _check_tensor(array, signature.inputs[name])
-        _check_finite(name, array, servable)
+        spec = signature.inputs[name]
+        if array.dtype is not spec.dtype or array.shape != spec.row:
+            _check_tensor(array, spec)
     return Row(values)
 
 
@@ -254,15 +254,6 @@ def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], hin
         raise InvalidInput(
             f"the tensor {name!r} has the shape {list(shape)}; expected {list(wanted)}{hint}",
             reason="TENSOR_SHAPE_MISMATCH",
-        )
-
-
-def _check_finite(name: str, array: Array, servable: Servable) -> None:
-    kind: Any = array.dtype.kind
-    # "V" is how numpy files the types that it does not know itself, such as bfloat16.
-    if servable.contract is not None and kind in "fcV" and not _all(np.isfinite(array), axis=None):
-        raise InvalidInput(
-            f"the tensor {name!r} holds NaN or infinity; expected finite numbers", reason="TENSOR_NOT_FINITE"
         )
 
 

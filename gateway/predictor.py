@@ -3,21 +3,23 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
 
 from gateway import receipts
-from gateway.answers import Answer, Classification, Regression, to_answers
+from gateway.answers import Answer, Classification, Regression, of_all_rows, to_answers
 from gateway.backend import Array, Signature, Tensors
+from gateway.batch import Part
 from gateway.catalog import Catalog, Servable
-from gateway.errors import BackendFailed, GatewayError, InvalidInput, ModelNotFound, RequestTooLarge
+from gateway.errors import BackendFailed, GatewayError, InvalidInput, ModelNotFound, NotFinite, RequestTooLarge
+from gateway.finite import check_finite
 from gateway.instances import Instance, Record, Row, check_batch, instances_of
 from gateway.metrics import Metrics
 from gateway.observations import Observation, Observer
-from gateway.preprocessor import Preprocessor
+from gateway.preprocessor import Preprocessor, Rows
 from gateway.receipts import Receipts
 from gateway.router import Route, ask, signature_of
 from gateway.split import Variant
@@ -50,7 +52,7 @@ class Result(NamedTuple):
     """What came of a query: for each instance a prediction, or the error that is its own."""
 
     servable: Servable
-    predictions: list[Prediction | GatewayError]
+    predictions: Sequence[Prediction | GatewayError]
     variant: Variant = Variant.STABLE
 
 
@@ -155,7 +157,8 @@ class Predictor:
         instances = instances_of(inputs, servable, signature)
         if instances:
             self._check_count(len(instances), "inputs")
-            made = await self._preprocessor.rows(servable, signature, instances)
+            waiting = self._preprocessor.rows(servable, signature, instances)
+            made = waiting if isinstance(waiting, list) else await waiting
             for place, row in enumerate(made):
                 if isinstance(row, GatewayError):
                     # A row of a table is spread over the inputs.
@@ -163,10 +166,12 @@ class Predictor:
                     raise row
             rows = [row for row in made if not isinstance(row, GatewayError)]
             inputs = _stack(rows)
-        count = check_batch(inputs, servable, signature)
+        count = check_batch(inputs, signature)
         self._check_count(count, "inputs")
         contract = servable.contract
         if contract is None or signature.name != contract.signature:
+            if contract is not None:
+                check_finite(inputs)
             # Nobody says that the rows of such a model have nothing to do with one another.
             outputs = await self._upstream.alone(servable, signature, inputs, deadline)
             return Inference(servable, signature, count, outputs, variant=route.variant)
@@ -174,45 +179,75 @@ class Predictor:
         rules = contract.postprocessing
         answers = to_answers(outputs, count, rules, 1) if rules.output is not None else []
         self._observe(route, inputs, answers, outputs, rows)
-        predictions = [Prediction(self._receipt(route, answer), answer) for answer in answers]
+        predictions = self._signed(route, answers, outputs)
         return Inference(servable, signature, count, outputs, predictions, route.variant)
 
-    async def _predict(self, route: Route, query: Query, deadline: float) -> list[Prediction | GatewayError]:
+    def _predict(self, route: Route, query: Query, deadline: float) -> Awaitable[Sequence[Prediction | GatewayError]]:
         servable = route.servable
         signature = signature_of(servable, query.signature)
         started = time.perf_counter()
-        rows = await self._preprocessor.rows(servable, signature, query.instances)
-        self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
+        rows = self._preprocessor.rows(servable, signature, query.instances)
+        if isinstance(rows, list):
+            self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
+            return self._each(route, signature, rows, query.top_k, deadline)
+
+        async def preprocessed() -> Sequence[Prediction | GatewayError]:
+            made = await rows
+            self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
+            return await self._each(route, signature, made, query.top_k, deadline)
+
+        return preprocessed()
+
+    def _each(
+        self, route: Route, signature: Signature, rows: Rows, top_k: int, deadline: float
+    ) -> Awaitable[Sequence[Prediction | GatewayError]]:
+        """The prediction for each row, or what is wrong with it."""
+        if len(rows) == 1 and isinstance(rows[0], Row):
+            return self._answers(route, signature, [rows[0]], top_k, deadline)
+        return self._by_shape(route, signature, rows, top_k, deadline)
+
+    async def _by_shape(
+        self, route: Route, signature: Signature, rows: Rows, top_k: int, deadline: float
+    ) -> Sequence[Prediction | GatewayError]:
         predictions: list[Prediction | GatewayError | None] = [
             row if isinstance(row, GatewayError) else None for row in rows
         ]
-        contract = servable.contract
-        rules = contract.postprocessing if contract and signature.name == contract.signature else None
 
         async def answer(places: list[int]) -> None:
-            joined = [row for place in places if not isinstance(row := rows[place], GatewayError)]
-            inputs = _stack(joined)
-            try:
-                outputs = await self._upstream.batched(servable, signature, inputs, deadline)
-                answers = to_answers(outputs, len(places), rules, query.top_k)
-            except ModelNotFound:
-                raise
-            except GatewayError as error:
-                route.failed(error)
-                for place in places:
-                    predictions[place] = error
-            else:
-                if rules is not None:
-                    self._observe(route, inputs, answers, outputs, joined)
-                for place, value in zip(places, answers, strict=True):
-                    predictions[place] = Prediction(self._receipt(route, value), value)
+            together = [row for place in places if not isinstance(row := rows[place], GatewayError)]
+            answers = await self._answers(route, signature, together, top_k, deadline)
+            for place, prediction in zip(places, answers, strict=True):
+                predictions[place] = prediction
 
-        groups = _by_shape(rows)
-        if len(groups) == 1:
-            await answer(groups[0])
-        else:
-            await asyncio.gather(*map(answer, groups))
+        await asyncio.gather(*map(answer, _by_shape(rows)))
         return [prediction for prediction in predictions if prediction is not None]
+
+    async def _answers(
+        self, route: Route, signature: Signature, rows: Sequence[Row], top_k: int, deadline: float
+    ) -> Sequence[Prediction | GatewayError]:
+        """The predictions for rows of one shape, or for each of them what went wrong with all."""
+        servable = route.servable
+        contract = servable.contract
+        rules = contract.postprocessing if contract and signature.name == contract.signature else None
+        inputs = _stack(rows)
+        try:
+            outputs = await self._upstream.batched(servable, signature, inputs, deadline)
+            answers = to_answers(outputs, len(rows), rules, top_k)
+        except ModelNotFound:
+            raise
+        except NotFinite as error:
+            if len(rows) == 1:
+                return [error]
+            faults = [_fault(row) for row in rows]
+            good = [row for row, fault in zip(rows, faults, strict=True) if fault is None]
+            answered = iter(await self._answers(route, signature, good, top_k, deadline) if good else ())
+            return [fault or next(answered) for fault in faults]
+        except GatewayError as error:
+            route.failed(error)
+            return [error] * len(rows)
+        if rules is not None:
+            self._observe(route, inputs, answers, outputs, rows)
+        return self._signed(route, answers, outputs)
 
     def _observe(
         self, route: Route, inputs: Tensors, answers: Sequence[Answer], outputs: Tensors, rows: Sequence[Row]
@@ -222,6 +257,16 @@ class Predictor:
             observation = Observation(route.servable, route.variant, inputs, answers, outputs, sources)
             for observe in self._observers:
                 observe(observation)
+
+    def _signed(self, route: Route, answers: Sequence[Answer], outputs: Tensors) -> list[Prediction]:
+        """Each answer with a receipt; of a part of a batch the whole batch has its receipts made at once."""
+        everybody = of_all_rows(outputs) if isinstance(outputs, Part) else None
+        if everybody is None or not isinstance(outputs, Part):
+            return [Prediction(self._receipt(route, answer), answer) for answer in answers]
+        receipts_ = outputs.batch.receipts.get(route.variant)
+        if receipts_ is None:
+            receipts_ = outputs.batch.receipts[route.variant] = [self._receipt(route, answer) for answer in everybody]
+        return [Prediction(receipts_[place], answer) for place, answer in enumerate(answers, outputs.start)]
 
     def _receipt(self, route: Route, answer: Answer) -> str:
         servable, variant = route.servable, route.variant
@@ -237,14 +282,20 @@ class Predictor:
 
 def _by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:
     """The places of rows of one shape, which travel together; where sizes are open there may be several."""
-    if len(rows) == 1:
-        return [] if isinstance(rows[0], GatewayError) else [[0]]
     shapes: dict[object, list[int]] = {}
     for place, row in enumerate(rows):
         if not isinstance(row, GatewayError):
             key = frozenset([(name, array.shape) for name, array in row.items()])
             shapes.setdefault(key, []).append(place)
     return list(shapes.values())
+
+
+def _fault(row: Row) -> NotFinite | None:
+    try:
+        check_finite(row)
+    except NotFinite as error:
+        return error
+    return None
 
 
 def _stack(rows: Sequence[Row]) -> dict[str, Array]:

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, cast
 
@@ -50,16 +50,22 @@ class Preprocessor:
         self._count = 0
         self._gathering = Gathering(self._make)
 
-    async def rows(
+    def rows(
         self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
-    ) -> Rows:
-        """Each instance's row, or what is wrong with it."""
+    ) -> Rows | Awaitable[Rows]:
+        """Each instance's row, or what is wrong with it. What takes time returns an awaitable."""
         checked = [_checked(instance, servable, signature) for instance in instances]
-        raw = {place: one for place, one in enumerate(checked) if not isinstance(one, (Row, GatewayError))}
-        if not raw:
-            return cast("Rows", checked)
+        for one in checked:
+            if not isinstance(one, (Row, GatewayError)):
+                return self._preprocessed(servable, checked)
+        return cast("Rows", checked)
+
+    async def _preprocessed(
+        self, servable: Servable, instances: Sequence[Row | GatewayError | Picture | Record]
+    ) -> Rows:
+        raw = {place: one for place, one in enumerate(instances) if not isinstance(one, (Row, GatewayError))}
         made = await self._made(servable, raw)
-        return [one if isinstance(one, (Row, GatewayError)) else made[place] for place, one in enumerate(checked)]
+        return [one if isinstance(one, (Row, GatewayError)) else made[place] for place, one in enumerate(instances)]
 
     async def _made(self, servable: Servable, raw: Mapping[int, Picture | Record]) -> dict[int, Row | GatewayError]:
         """What becomes of images and a table's rows, by their places."""
@@ -141,7 +147,7 @@ def _checked(
         return instance
     try:
         if isinstance(instance, Tensors):
-            return to_row(instance, servable, signature)
+            return to_row(instance, signature)
         pipeline_for(servable, signature, "rows" if isinstance(instance, Record) else "images")
     except GatewayError as error:
         return error

@@ -6,9 +6,11 @@ Layout, before base64url: format (1 byte), key id (BLAKE2b-24 of the key), BLAKE
 """
 
 import base64
+import binascii
 import hashlib
 import hmac
 import itertools
+import math
 import os
 import struct
 import time
@@ -24,6 +26,7 @@ _FORMAT = 2
 _CLASS = struct.Struct(">B3s8sqBcqfqQ")
 _VALUE = struct.Struct(">B3s8sqBcdfqQ")
 _TAG_BYTES = 16
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MIN_KEY_BYTES = 16
 
 
@@ -81,7 +84,12 @@ class Receipts:
             body = _VALUE.pack(_FORMAT, self._key_id, model, version, variant, b"v", value, confidence, now, nonce)
         else:
             kind, answer = (b"n", 0) if class_index is None else (b"c", class_index)
-            body = _CLASS.pack(_FORMAT, self._key_id, model, version, variant, kind, answer, confidence, now, nonce)
+            try:
+                body = _CLASS.pack(_FORMAT, self._key_id, model, version, variant, kind, answer, confidence, now, nonce)
+            except OverflowError:
+                # No float32.
+                infinity = math.copysign(math.inf, confidence)
+                body = _CLASS.pack(_FORMAT, self._key_id, model, version, variant, kind, answer, infinity, now, nonce)
         return _encode(body + _tag(self._signing, body))
 
     def check(self, text: str) -> Receipt:
@@ -142,4 +150,4 @@ def _tag(keyed: hashlib.blake2b, body: bytes) -> bytes:
 
 
 def _encode(token: bytes) -> str:
-    return base64.urlsafe_b64encode(token).decode()
+    return binascii.b2a_base64(token, newline=False).translate(_URL_SAFE).decode()

@@ -14,6 +14,7 @@ from gateway.errors import (
     DeadlineExceeded,
     GatewayError,
     ModelNotFound,
+    NotFinite,
     NotReady,
     Overloaded,
     RequestTooLarge,
@@ -59,9 +60,10 @@ def route(catalog: Catalog, name: str, version: int) -> Servable:
     """
     model = catalog.model(name)
     if version == 0:
-        if model.default is None:
+        default = model.default
+        if default is None:
             raise NotReady(f"no version of the model {model.name!r} is ready; retry later", retry_after=RETRY_AFTER)
-        return model.default
+        return default
     known = model.versions.get(version)
     if known is None:
         # A backend that is away cannot say which versions there are.
@@ -180,8 +182,8 @@ def _is_failure(error: GatewayError) -> bool:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether asking another version would make it worse."""
-    return isinstance(error, Overloaded | RequestTooLarge)
+    """Whether asking another version would make it worse, or no difference."""
+    return isinstance(error, Overloaded | RequestTooLarge | NotFinite)
 
 
 def signature_of(servable: Servable, name: str) -> Signature:

@@ -11,6 +11,7 @@ DOMAIN = "tensorgate"
 MAX_TEXT_BYTES = 1024
 CODES: dict[type[errors.GatewayError], grpc.StatusCode] = {
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFinite: grpc.StatusCode.INVALID_ARGUMENT,
     errors.InvalidReceipt: grpc.StatusCode.INVALID_ARGUMENT,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
     errors.Unsupported: grpc.StatusCode.FAILED_PRECONDITION,

@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from gateway.backend import Backend, Signature, Tensors
 from gateway.batcher import Batcher
 from gateway.catalog import Servable
 from gateway.errors import DeadlineExceeded
+from gateway.finite import check_finite
 from gateway.metrics import Metrics
 from gateway.response_cache import Key, ResponseCache
 
@@ -50,11 +51,11 @@ class Upstream:
         self._batch = batch
         self._cache = cache
         self._watcher = watcher
-        # A version's queues go when the catalog forgets the version.
-        self._batchers: WeakKeyDictionary[Servable, dict[str, Batcher]] = WeakKeyDictionary()
+        # By the servable's identity, and the signature; a version's queues go when the catalog forgets the version.
+        self._batchers: dict[tuple[int, str], Batcher] = {}
 
     def batched(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Awaitable[Tensors]:
-        """The outputs for rows that may travel with other requests' rows."""
+        """The outputs for rows that may travel with other requests' rows; NotFinite for NaN if there is a contract."""
         key = self._cache.key(servable, signature, rows) if self._cache else None
         if self._cache is None or key is None:
             return self._submit(servable, signature, rows, deadline)
@@ -71,12 +72,11 @@ class Upstream:
         return known
 
     def _submit(self, servable: Servable, signature: Signature, rows: Tensors, deadline: float) -> Awaitable[Tensors]:
-        queues = self._batchers.get(servable)
-        if queues is None:
-            queues = self._batchers[servable] = {}
-        batcher = queues.get(signature.name)
+        key = id(servable), signature.name
+        batcher = self._batchers.get(key)
         if batcher is None:
-            batcher = queues[signature.name] = self._new_batcher(servable.model, servable.version, signature.name)
+            batcher = self._batchers[key] = self._new_batcher(servable, signature.name)
+            finalize(servable, self._batchers.pop, key)
         return batcher.submit(rows, deadline, self._watcher.mark() if self._watcher else None)
 
     async def alone(self, servable: Servable, signature: Signature, inputs: Tensors, deadline: float) -> Tensors:
@@ -91,7 +91,9 @@ class Upstream:
         with self._timed(model):
             return await self._backend.forward(method, request, _time_left(deadline))
 
-    def _new_batcher(self, model: str, version: int, signature: str) -> Batcher:
+    def _new_batcher(self, servable: Servable, signature: str) -> Batcher:
+        # Nothing that lives as long as the queue may hold the servable.
+        model, version = servable.model, servable.version
         observe_rows = self._metrics.batch_rows.of(model)
         observe_wait = self._metrics.stage_seconds.of(model, "queue")
 
@@ -111,6 +113,7 @@ class Upstream:
             max_rows=self._batch.max_rows,
             max_in_flight=self._batch.max_in_flight,
             max_queued_rows=self._batch.max_queued_rows,
+            check=check_finite if servable.contract is not None else _take_anything,
             on_batch=on_batch,
         )
 
@@ -121,6 +124,10 @@ class Upstream:
             yield
         finally:
             self._metrics.stage_seconds.of(model, "upstream")(time.perf_counter() - started)
+
+
+def _take_anything(_inputs: Tensors) -> None:
+    """Where no contract says what numbers mean, NaN may be one."""
 
 
 def _time_left(deadline: float) -> float:

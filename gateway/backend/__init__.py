@@ -1,7 +1,7 @@
 """What the gateway needs of a model server, in its own types."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,12 @@ class TensorSpec:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...] | None
+    row: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
+    """The shape of one instance, if it is one and no other."""
+
+    def __post_init__(self) -> None:
+        row = self.shape[1:] if self.shape is not None and self.batched else None
+        object.__setattr__(self, "row", None if row is None or -1 in row else row)
 
     @property
     def batched(self) -> bool:

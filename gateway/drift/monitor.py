@@ -75,6 +75,8 @@ class _Pending:
     observations: list[Observation] = field(default_factory=list)
     rows: int = 0
     size: int = 0
+    skipped: int = 0
+    """Rows that came when there were enough."""
 
 
 class _Watched:
@@ -139,7 +141,7 @@ class DriftMonitor:
             pending = self._pending[key] = _Pending()
         rows = len(observation.answers)
         if pending.rows >= self._settings.max_rows or pending.size >= _MAX_BYTES:
-            self._metrics.skipped.labels(servable.model).inc(rows)
+            pending.skipped += rows
             return
         pending.observations.append(observation)
         pending.rows += rows
@@ -178,6 +180,8 @@ class DriftMonitor:
                 del self._watched[key]
                 self._metrics.forget(key)
             for key, waiting in pending.items():
+                if waiting.skipped:
+                    self._metrics.skipped.labels(key[0]).inc(waiting.skipped)
                 if key in live:
                     self._count(key, waiting)
             if show:

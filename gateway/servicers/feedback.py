@@ -12,7 +12,7 @@ from gateway.feedback.ledger import Ledger
 from gateway.feedback.metrics import FeedbackMetrics
 from gateway.feedback.tasks import Tasks
 from gateway.receipts import Receipts
-from gateway.servicers.inference import instance_error
+from gateway.servicers.instance_errors import instance_error
 from tensorgate.v1 import feedback_service_pb2 as pb
 from tensorgate.v1.feedback_service_pb2_grpc import FeedbackServiceServicer
 

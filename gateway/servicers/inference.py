@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -11,18 +11,18 @@ from google.protobuf import struct_pb2
 
 from gateway import catalog as catalogs
 from gateway import status, stream
-from gateway.answers import Classification, Regression
 from gateway.backend import TensorSpec
-from gateway.call import Call, current_call
+from gateway.call import Call, Serialized, current_call
 from gateway.catalog import Catalog, State
 from gateway.errors import DeadlineExceeded, GatewayError, InvalidInput, RequestTooLarge
 from gateway.instances import Image, Instance, Pixels, Tensors, record
 from gateway.metrics import Metrics
-from gateway.predictor import Prediction, Predictor, Query
-from gateway.servicers import tensors
+from gateway.predictor import Predictor, Query
+from gateway.servicers import predictions, tensors
 from gateway.servicers.access import authorized
+from gateway.servicers.instance_errors import instance_error, located
 from tensorgate.v1 import inference_service_pb2 as pb
-from tensorgate.v1 import model_pb2, tensor_pb2
+from tensorgate.v1 import model_pb2
 from tensorgate.v1.inference_service_pb2_grpc import InferenceServiceServicer
 
 NAME = "tensorgate.v1.InferenceService"
@@ -67,8 +67,8 @@ class Inference(InferenceServiceServicer):
         self._default_timeout = default_timeout
         self._max_stream_in_flight = max_stream_in_flight
 
-    def Predict(self, request: pb.PredictRequest, context: Any) -> Awaitable[pb.PredictResponse]:
-        """Answers one or many instances."""
+    def Predict(self, request: pb.PredictRequest, context: Any) -> Awaitable[Serialized]:  # type: ignore[override]
+        """Answers one or many instances, by a PredictResponse."""
         return self._predict(request)
 
     async def StreamPredict(
@@ -94,7 +94,7 @@ class Inference(InferenceServiceServicer):
             if isinstance(request, GatewayError):
                 raise request
             response.tag = request.tag
-            response.response.CopyFrom(await self._predict(request.request))
+            response.response.MergeFromString((await self._predict(request.request)).message)
         except GatewayError as error:
             if isinstance(error, DeadlineExceeded) and _is_over(call):
                 # What ran out is the stream's own time.
@@ -104,29 +104,25 @@ class Inference(InferenceServiceServicer):
         self._metrics.stream_messages.labels(call.method, call.model, code).inc()
         return response
 
-    async def _predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
+    async def _predict(self, request: pb.PredictRequest) -> Serialized:
         call = current_call.get()
         model = authorized(self._catalog, request.model).name
-        await call.enter(model)
-        call.instances += len(request.instances)
-        instances = [_instance_or_error(instance) for instance in request.instances]
+        waiting = call.enter(model)
+        if waiting is not None:
+            await waiting
+        instances = _instances(request.instances)
+        call.instances += len(instances)
         query = Query(model, instances, request.version, request.signature, request.top_k, call.sticky_key)
         result = await self._predictor.predict(query, call.deadline_within(self._default_timeout))
         call.answered_by(result.servable.version, result.variant)
-        errors = [
-            _located(prediction, f"instances[{place}]")
-            for place, prediction in enumerate(result.predictions)
-            if isinstance(prediction, GatewayError)
-        ]
-        call.failed_instances += len(errors)
-        for error in errors:
-            self._metrics.instance_errors.labels(model, error.reason).inc()
-        if len(errors) == len(instances):
-            raise errors[0]
-        response = pb.PredictResponse(model=model, version=result.servable.version)
-        for prediction in result.predictions:
-            _add_prediction(response, prediction)
-        return response
+        errors = [prediction for prediction in result.predictions if isinstance(prediction, GatewayError)]
+        if errors:
+            call.failed_instances += len(errors)
+            for error in errors:
+                self._metrics.instance_errors.labels(model, error.reason).inc()
+            if len(errors) == len(instances):
+                raise located(errors[0], "instances[0]")
+        return Serialized(predictions.response(model, result.servable.version, result.predictions))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """Describes one model."""
@@ -164,11 +160,15 @@ async def _numbered(requests: AsyncIterator[pb.StreamPredictRequest]) -> AsyncIt
             yield sequence, error
 
 
-def _instance_or_error(instance: pb.Instance) -> Instance | GatewayError:
-    try:
-        return _instance(instance)
-    except GatewayError as error:
-        return error
+def _instances(messages: Iterable[pb.Instance]) -> list[Instance | GatewayError]:
+    """Each instance, or what is wrong with it."""
+    instances: list[Instance | GatewayError] = []
+    for message in messages:
+        try:
+            instances.append(_instance(message))
+        except GatewayError as error:
+            instances.append(error)
+    return instances
 
 
 def _instance(instance: pb.Instance) -> Instance:
@@ -209,47 +209,6 @@ def _pixels(pixels: pb.Pixels) -> Pixels:
             reason="PIXELS_MALFORMED",
         )
     return Pixels(np.frombuffer(pixels.data, np.uint8).reshape(shape))
-
-
-def _located(error: GatewayError, field: str) -> GatewayError:
-    """The error with the instance it is about, unless it is about the backend."""
-    if error.field is None and isinstance(error, InvalidInput):
-        return type(error)(error.message, reason=error.reason, field=field, metadata=error.metadata)
-    return error
-
-
-def _add_prediction(response: pb.PredictResponse, prediction: Prediction | GatewayError) -> None:
-    """Adds to the response in place: messages that are put together from others are copied each time."""
-    if isinstance(prediction, GatewayError):
-        response.predictions.add(error=instance_error(prediction))
-        return
-    added = response.predictions.add(id=prediction.receipt)
-    answer = prediction.answer
-    if isinstance(answer, Classification):
-        classification = added.classification
-        best = answer.top[0]
-        classification.label, classification.class_index = best.label, best.class_index
-        classification.confidence = best.score
-        for label, class_index, score in answer.top:
-            classification.top.add(label=label, class_index=class_index, score=score)
-    elif isinstance(answer, Regression):
-        added.regression.value = answer.value
-    else:
-        outputs = {name: tensors.to_proto(array) for name, array in answer.outputs.items()}
-        added.outputs.CopyFrom(tensor_pb2.NamedTensors(tensors=outputs))
-
-
-def instance_error(error: GatewayError) -> pb.InstanceError:
-    """What the caller is told of an instance that failed."""
-    answer = pb.InstanceError(
-        code=status.number(status.code(error)),
-        reason=error.reason,
-        message=status.bounded(error.message),
-        field=error.field or "",
-    )
-    if error.retry_after is not None:
-        answer.retry_delay.FromMicroseconds(round(error.retry_after * 1e6))
-    return answer
 
 
 def _model(model: catalogs.Model) -> model_pb2.Model:

@@ -1,6 +1,7 @@
 """Tensors between tensorgate.v1 and numpy."""
 
 import math
+import sys
 from typing import Any
 
 import ml_dtypes
@@ -29,7 +30,10 @@ _NUMPY = {
 _DATA_TYPE = {dtype: code for code, dtype in _NUMPY.items()}
 _FLOATS = (pb.DATA_TYPE_FLOAT16, pb.DATA_TYPE_BFLOAT16, pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT64)
 _FIELDS = ("data", "float_values", "int_values", "string_values")
-_LITTLE_ENDIAN = {code: dtype.newbyteorder("<") for code, dtype in _NUMPY.items()}
+# The very types where they are the machine's: comparing the same object costs nothing.
+_LITTLE_ENDIAN = {
+    code: dtype if sys.byteorder == "little" else dtype.newbyteorder("<") for code, dtype in _NUMPY.items()
+}
 _MAX_DIMENSIONS = 32
 
 

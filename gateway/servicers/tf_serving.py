@@ -15,6 +15,7 @@ from gateway.backend import Array, Signature, Tensors
 from gateway.call import current_call
 from gateway.catalog import DEFAULT_SIGNATURE, Catalog, Servable
 from gateway.errors import BackendFailed, BackendStatus, GatewayError, InvalidInput, ModelNotFound
+from gateway.finite import check_finite
 from gateway.instances import check_batch
 from gateway.router import Route, ask, ask_apart
 from gateway.upstream import Upstream
@@ -130,7 +131,9 @@ class PassThrough:
         name = _name(request.message, call.principal)
         if name not in self._catalog.models:
             raise ModelNotFound(f"Could not find any versions of model {name}")
-        await call.enter(name)
+        waiting = call.enter(name)
+        if waiting is not None:
+            await waiting
         with _upstream_status():
             return await self._send(name, "GetModelStatus", request.raw, service=MODEL)
 
@@ -156,7 +159,9 @@ class PassThrough:
         version = spec.version.value
         if name not in self._catalog.models or (choice == "version" and version < 1):
             raise _not_found(spec)
-        await call.enter(name)
+        waiting = call.enter(name)
+        if waiting is not None:
+            await waiting
         if spec.signature_name == contracts.SIGNATURE:
             raise BackendStatus("FAILED_PRECONDITION", f'Serving signature key "{contracts.SIGNATURE}" not found.')
         with _upstream_status():
@@ -244,7 +249,8 @@ def _instances(message: tfs.PredictRequest, servable: Servable) -> tuple[Signatu
         return None
     try:
         inputs = {name: codec.to_numpy(proto) for name, proto in message.inputs.items()}
-        return signature, inputs, check_batch(inputs, servable, signature)
+        check_finite(inputs)
+        return signature, inputs, check_batch(inputs, signature)
     except (codec.TensorError, GatewayError):
         return None
 

@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 
 from gateway.backend import Tensors
+from gateway.batch import Part
 from gateway.batcher import Batcher
-from gateway.errors import BackendFailed, BackendRejected, BackendUnavailable, DeadlineExceeded, Overloaded
+from gateway.errors import (
+    BackendFailed,
+    BackendRejected,
+    BackendUnavailable,
+    DeadlineExceeded,
+    InvalidInput,
+    Overloaded,
+)
 
 SOON = 5.0
 
@@ -100,6 +108,23 @@ async def test_same_turn(upstream: Upstream) -> None:
     upstream.gate.set()
     assert [await value(task) for task in tasks] == [[2], [4, 6]]
     assert upstream.calls == [[1, 2, 3]]
+
+
+async def test_check(upstream: Upstream) -> None:
+    """Rows that do not pass are their senders' affair: the others leave together all the same."""
+
+    def check(inputs: Tensors) -> None:
+        if (inputs["x"] < 0).any():
+            raise InvalidInput("negative")
+
+    batches = Batcher(upstream, max_rows=8, max_in_flight=1, max_queued_rows=100, check=check)
+    upstream.gate.set()
+    found = await asyncio.gather(*(submit(batches, n) for n in (1, -2, 3, -4)), return_exceptions=True)
+    assert [type(each) for each in found] == [Part, InvalidInput, Part, InvalidInput]
+    assert upstream.calls == [[1, 3]]
+    with pytest.raises(InvalidInput):
+        await submit(batches, -5)
+    assert not batches.busy
 
 
 async def test_haste(upstream: Upstream) -> None:

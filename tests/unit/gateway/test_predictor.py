@@ -1,5 +1,6 @@
 """gateway.predictor, with the catalog, router and instances that it works with"""
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,7 @@ from gateway.errors import (
     GatewayError,
     InvalidInput,
     ModelNotFound,
+    NotFinite,
     NotReady,
     RequestTooLarge,
     Unsupported,
@@ -98,6 +100,20 @@ async def test_errors_keep_their_place(backend: FakeBackend) -> None:
     kinds = [type(prediction) for prediction in result.predictions]
     assert kinds == [InvalidInput, Prediction, InvalidInput, Prediction]
     assert result.predictions[0] is unread
+
+
+async def test_numbers_that_are_none(backend: FakeBackend) -> None:
+    """Rows that hold NaN or infinity are refused, each by itself, though they are looked at together."""
+    core = await Core(backend).look()
+    bad = [Tensors({None: np.full((28, 28), value, np.float32)}) for value in (np.nan, np.inf)]
+    result = await core.predict(TENSOR, bad[0], TENSOR, bad[1])
+    kinds = [type(prediction) for prediction in result.predictions]
+    assert kinds == [Prediction, NotFinite, Prediction, NotFinite]
+    assert backend.calls == [(1, "serving_default")]
+    alone = await asyncio.gather(*(core.predict(instance) for instance in (bad[0], TENSOR, bad[1], TENSOR)))
+    assert [type(result.predictions[0]) for result in alone] == [NotFinite, Prediction, NotFinite, Prediction]
+    assert len(backend.calls) == 2
+    assert (await core.error(bad[0])).reason == "TENSOR_NOT_FINITE"
 
 
 async def test_all_bad_costs_nothing(backend: FakeBackend) -> None:

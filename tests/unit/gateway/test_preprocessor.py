@@ -3,7 +3,7 @@
 import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gateway import preprocessor
+from gateway.backend import Signature
 from gateway.catalog import Servable
 from gateway.errors import InvalidInput, PreprocessingFailed
 from gateway.instances import Image, Pixels, Record, Tensors
@@ -37,6 +38,12 @@ def servable() -> Servable:
     return Servable("digits", 1, {"serving_default": SIGNATURE}, contract, contract.pipeline())
 
 
+async def preprocessed(rows: Preprocessor, servable: Servable, signature: Signature, instances: Sequence[Any]) -> Any:
+    """The rows, once they are there."""
+    found = rows.rows(servable, signature, instances)
+    return found if isinstance(found, list) else await found
+
+
 async def test_together(executor: ThreadPoolExecutor, servable: Servable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that come in one turn are made together, each gets its own; who leaves takes nobody along."""
     sizes: list[int] = []
@@ -49,7 +56,7 @@ async def test_together(executor: ThreadPoolExecutor, servable: Servable, monkey
     monkeypatch.setattr(preprocessor, "image_rows", noted)
     rows = Preprocessor(executor)
     requests = [[IMAGES[0]], [Image(IMAGES[1].encoded[:60]), IMAGES[1]], [IMAGES[2]], [IMAGES[3]]]
-    tasks = [asyncio.ensure_future(rows.rows(servable, SIGNATURE, request)) for request in requests]
+    tasks = [asyncio.ensure_future(preprocessed(rows, servable, SIGNATURE, request)) for request in requests]
     await asyncio.sleep(0)
     tasks[2].cancel()
     first, second, left, last = await asyncio.gather(*tasks, return_exceptions=True)
@@ -81,7 +88,7 @@ async def test_few_bytes(servable: Servable, monkeypatch: Any, image: Image | Pi
     where: list[bool] = []
     monkeypatch.setattr(preprocessor, "image_rows", lambda images, *_, **__: [where.append(_on_loop())] * len(images))
     with ThreadPoolExecutor(1) as executor:
-        await Preprocessor(executor).rows(servable, SIGNATURE, [image])
+        await preprocessed(Preprocessor(executor), servable, SIGNATURE, [image])
     assert where == [inline]
 
 
@@ -93,7 +100,8 @@ async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
     """Tensors, small and large images, and errors of one request keep their places."""
     tensor = np.full((28, 28), 0.5, np.float32)
     large = digits.band(2)
-    rows = await Preprocessor(executor).rows(
+    rows = await preprocessed(
+        Preprocessor(executor),
         servable,
         SIGNATURE,
         [Pixels(large[:, :, np.newaxis]), Tensors({None: tensor}), InvalidInput("bad"), IMAGES[1]],
@@ -106,7 +114,7 @@ async def test_places(executor: ThreadPoolExecutor, servable: Servable) -> None:
 
 async def test_more_than_go_at_once(executor: ThreadPoolExecutor, servable: Servable) -> None:
     """A request with many images gets all its rows, in order."""
-    rows = await Preprocessor(executor).rows(servable, SIGNATURE, IMAGES * 20)
+    rows = await preprocessed(Preprocessor(executor), servable, SIGNATURE, IMAGES * 20)
     expected = [servable.pipeline(image.encoded) for image in IMAGES]
     np.testing.assert_array_equal([row["image"] for row in rows], expected * 20)
 
@@ -117,8 +125,8 @@ async def test_a_step_that_fails(executor: ThreadPoolExecutor, servable: Servabl
     with monkeypatch.context() as patch:
         patch.setattr(preprocessor, "image_rows", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await rows.rows(servable, SIGNATURE, [IMAGES[0]])
-    assert len(await rows.rows(servable, SIGNATURE, [IMAGES[0]])) == 1
+            await preprocessed(rows, servable, SIGNATURE, [IMAGES[0]])
+    assert len(await preprocessed(rows, servable, SIGNATURE, [IMAGES[0]])) == 1
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ async def test_own_steps(executor: ThreadPoolExecutor, place: int, name: str, ba
         "digits", 1, {}, digits.contract(preprocessing=tuple(steps)), build(steps, [own_steps.__name__])
     )
     rows = Preprocessor(executor)
-    first, error, last = await rows.rows(servable, SIGNATURE, [IMAGES[1], bad, IMAGES[2]])
+    first, error, last = await preprocessed(rows, servable, SIGNATURE, [IMAGES[1], bad, IMAGES[2]])
     assert [row["image"].shape for row in (first, last)] == [(28, 28)] * 2
     assert isinstance(error, PreprocessingFailed)
     assert re.search(text, error.message)
@@ -146,13 +154,15 @@ async def test_sources(executor: ThreadPoolExecutor, servable: Servable) -> None
     rows = Preprocessor(executor, sources=True)
     tensor = Tensors({None: np.zeros((28, 28), np.float32)})
     large = Pixels(np.ones((280, 280, 1), np.uint8))
-    encoded, none, pixels, made = await rows.rows(servable, SIGNATURE, [IMAGES[0], Image(b"none"), large, tensor])
+    encoded, none, pixels, made = await preprocessed(
+        rows, servable, SIGNATURE, [IMAGES[0], Image(b"none"), large, tensor]
+    )
     assert encoded.source.pixels == 56 * 56
     assert encoded.source.levels.max() == 255
     assert isinstance(none, InvalidInput)
     assert pixels.source.levels.mean() == 1
     assert made.source is None
-    (without,) = await Preprocessor(executor).rows(servable, SIGNATURE, [IMAGES[0]])
+    (without,) = await preprocessed(Preprocessor(executor), servable, SIGNATURE, [IMAGES[0]])
     assert without.source is None
 
 
@@ -164,7 +174,7 @@ async def test_rows_of_a_table(executor: ThreadPoolExecutor, count: int) -> None
     rows = Preprocessor(executor)
     signature_ = signature(contract.signature, {contract.input.name: (np.float32, (-1, *contract.input.shape))}, {})
     good, bad = Record(people.ROW), Record({**people.ROW, "surprise": 1})
-    *made, wrong, image = await rows.rows(servable, signature_, [*[good] * count, bad, IMAGES[0]])
+    *made, wrong, image = await preprocessed(rows, servable, signature_, [*[good] * count, bad, IMAGES[0]])
     assert [row[contract.input.name].shape for row in made] == [contract.input.shape] * count
     assert isinstance(wrong, InvalidInput)
     assert isinstance(image, InvalidInput)
