@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.errors import NoVersions, ServableNotFound, VersionNotFound
@@ -65,11 +66,15 @@ class Manager:
         """The models and versions that are AVAILABLE."""
         return ((name, number) for name, versions in self._available.items() for number in versions)
 
-    async def infer(
-        self, version: Version, method: Callable[[Servable], Inference[Result]], *, large: bool = False
-    ) -> Result:
+    def infer(
+        self,
+        version: Version,
+        method: Callable[[Servable], Inference[Result]],
+        *,
+        large: Callable[[], bool] = lambda: False,
+    ) -> Coroutine[Any, Any, Result]:
         """The result of a `method` of a version's model; the model is not closed before that is done."""
-        return await version.infer(self._workers, method, large=large)
+        return version.infer(self._workers, method, large=large)
 
     def statuses(self, name: str, number: int | None) -> list[Version]:
         """All versions of a model that there ever were, or only `number`; raises NoVersions or VersionNotFound."""

@@ -99,7 +99,11 @@ class Version:
         return call
 
     async def infer(
-        self, workers: Executor, method: Callable[[Servable], Inference[Result]], *, large: bool = False
+        self,
+        workers: Executor,
+        method: Callable[[Servable], Inference[Result]],
+        *,
+        large: Callable[[], bool] = lambda: False,
     ) -> Result:
         """The result of a `method` of the model: of calls in batches if there is a scheduler, else all on a worker.
 
@@ -111,7 +115,7 @@ class Version:
         self._unused.clear()
         try:
             inference = method(self.servable)
-            if large:
+            if large():
                 step = await asyncio.wrap_future(self.submit(workers, lambda _: advance(inference)))
             else:
                 step = advance(inference)
