@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.errors import NoVersions, ServableNotFound, VersionNotFound
 from serving.embedded.servable import Inference, Result, Servable
 from serving.embedded.version import Loader, State, Version
+from serving.embedded.workers import Workers
 
 
 class Manager:
@@ -22,7 +22,7 @@ class Manager:
     on `workers`, or in batches if there is a `scheduler`.
     """
 
-    def __init__(self, loader: Loader, workers: Executor, scheduler: Scheduler | None = None) -> None:
+    def __init__(self, loader: Loader, workers: Workers, scheduler: Scheduler | None = None) -> None:
         self.on_change: Callable[[], None] = lambda: None
         """Hears when a version becomes AVAILABLE or ceases to be, and when other versions or models are wanted."""
         self._loader = loader
