@@ -2,15 +2,16 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.errors import NoVersions, ServableNotFound, VersionNotFound
 from serving.embedded.servable import Inference, Result, Servable
 from serving.embedded.version import Loader, State, Version
+from serving.embedded.workers import Workers
 
 
 class Manager:
@@ -21,7 +22,7 @@ class Manager:
     on `workers`, or in batches if there is a `scheduler`.
     """
 
-    def __init__(self, loader: Loader, workers: Executor, scheduler: Scheduler | None = None) -> None:
+    def __init__(self, loader: Loader, workers: Workers, scheduler: Scheduler | None = None) -> None:
         self.on_change: Callable[[], None] = lambda: None
         """Hears when a version becomes AVAILABLE or ceases to be, and when other versions or models are wanted."""
         self._loader = loader
@@ -65,11 +66,15 @@ class Manager:
         """The models and versions that are AVAILABLE."""
         return ((name, number) for name, versions in self._available.items() for number in versions)
 
-    async def infer(
-        self, version: Version, method: Callable[[Servable], Inference[Result]], *, large: bool = False
-    ) -> Result:
+    def infer(
+        self,
+        version: Version,
+        method: Callable[[Servable], Inference[Result]],
+        *,
+        large: Callable[[], bool] = lambda: False,
+    ) -> Coroutine[Any, Any, Result]:
         """The result of a `method` of a version's model; the model is not closed before that is done."""
-        return await version.infer(self._workers, method, large=large)
+        return version.infer(self._workers, method, large=large)
 
     def statuses(self, name: str, number: int | None) -> list[Version]:
         """All versions of a model that there ever were, or only `number`; raises NoVersions or VersionNotFound."""

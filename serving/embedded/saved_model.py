@@ -138,14 +138,21 @@ class _Runner:
             return partial(_execute, made)
 
         self._execute_for = execute_for
+        self._all: Call | None = None
         # Now rather than in the first call; what cannot be fetched (an initialisation op) fails when asked for.
         with suppress(ModelError):
-            execute_for(tuple(self._outputs.values()))
+            self._all = self._call([], self._outputs)
 
     def prepare(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Call:
         arguments = self._arguments(inputs)
         fetches = self._fetches(outputs)
         self._check_types(arguments)
+        if self._all and fetches is self._outputs:
+            key, _, aliases, execute = self._all
+            return Call(key, arguments, aliases, execute)
+        return self._call(arguments, fetches)
+
+    def _call(self, arguments: Sequence[Array], fetches: Mapping[str, str]) -> Call:
         tensors = tuple(fetches.values())
         return Call((self._key, tensors), arguments, tuple(fetches), self._execute_for(tensors))
 
@@ -176,8 +183,8 @@ class _Runner:
         return dict(sorted(fetches.items()))
 
     def _check_types(self, arguments: Sequence[Array]) -> None:
-        for index, (expected, argument) in enumerate(zip(self._types, arguments, strict=True)):
-            given = element_type_of(argument)
+        for index, argument in enumerate(arguments):
+            given, expected = element_type_of(argument), self._types[index]
             if given.code != expected:
                 raise WrongType(index, DataType.Name(expected).removeprefix("DT_").lower(), given.name)
 

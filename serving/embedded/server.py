@@ -31,6 +31,7 @@ from serving.embedded.request_log import OpenWriter, RequestLogs
 from serving.embedded.rest.api import RestApi, RestOptions
 from serving.embedded.servable import Servable
 from serving.embedded.servicers import ModelServicer, PredictionServicer
+from serving.embedded.workers import Workers
 from serving.transport import reflection
 from serving.transport.envoy.server import EnvoyServer
 from serving.transport.grpc_aio import GrpcAioServer, Register
@@ -87,7 +88,7 @@ async def serve(
     """
     models, credentials, batching, metrics_url = configured(flags)
     scheduler = _scheduler(batching) if batching else None
-    workers = ThreadPoolExecutor(flags.grpc_max_threads or os.cpu_count(), "call")
+    workers = Workers(flags.grpc_max_threads or os.cpu_count() or 1)
     manager = Manager(loader_of(flags, batching, load, records), workers, scheduler)
     logs = RequestLogs(open_writer)
     catalog = Catalog(
@@ -144,7 +145,7 @@ async def serve(
     if rest:
         rest.should_exit = True
     await asyncio.gather(server.stop(_DRAIN_SECONDS), *answering)
-    await asyncio.to_thread(logs.close)
+    await asyncio.gather(asyncio.to_thread(workers.close), asyncio.to_thread(logs.close))
 
 
 def _scheduler(batching: Parameters) -> Scheduler:

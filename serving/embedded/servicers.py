@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from serving.embedded import inference
 from serving.embedded.catalog import Catalog
 from serving.embedded.config import models_of
+from serving.embedded.error_interceptor import REQUEST_BYTES
 from serving.embedded.errors import (
     MissingModelName,
     MissingModelSpec,
@@ -79,7 +80,7 @@ class PredictionServicer(tfs_grpc.PredictionServiceServicer):
     ) -> Response:
         version = self.find(spec)
         response = await self._manager.infer(
-            version, lambda servable: method(servable, version.number, request), large=request.ByteSize() > _LARGE
+            version, lambda servable: method(servable, version.number, request), large=lambda: _is_large(request)
         )
         self._logs.offer(spec, version.number, request, response)
         return response
@@ -118,6 +119,11 @@ class ModelServicer(tfs_grpc.ModelServiceServicer):
         response = tfs.ReloadConfigResponse()
         response.status.SetInParent()
         return response
+
+
+def _is_large(request: Message) -> bool:
+    size = REQUEST_BYTES.get()
+    return (request.ByteSize() if size is None else size) > _LARGE
 
 
 def _spec(request: Any) -> tfs.ModelSpec:

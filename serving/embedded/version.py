@@ -22,6 +22,7 @@ from serving.embedded.batching.parameters import Parameters
 from serving.embedded.batching.scheduler import Scheduler
 from serving.embedded.errors import ModelError
 from serving.embedded.servable import Call, Inference, Result, Servable, advance, complete
+from serving.embedded.workers import Workers
 from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
@@ -99,29 +100,43 @@ class Version:
         return call
 
     async def infer(
-        self, workers: Executor, method: Callable[[Servable], Inference[Result]], *, large: bool = False
+        self,
+        workers: Workers,
+        method: Callable[[Servable], Inference[Result]],
+        *,
+        large: Callable[[], bool] = lambda: False,
     ) -> Result:
         """The result of a `method` of the model: of calls in batches if there is a scheduler, else all on a worker.
 
         With batches the event loop does the rest, unless the request is `large`: reading that is a worker's too.
         """
         if self._batcher is None:
-            return await asyncio.wrap_future(self.submit(workers, lambda servable: complete(method(servable))))
-        self._users += 1
-        self._unused.clear()
+            self._begin()
+            servable = self.servable
+            return await workers.run(lambda: complete(method(servable)), self._end)
+        self._begin()
         try:
             inference = method(self.servable)
-            if large:
-                step = await asyncio.wrap_future(self.submit(workers, lambda _: advance(inference)))
+            if large():
+                self._begin()
+                step = await workers.run(lambda: advance(inference), self._end)
             else:
                 step = advance(inference)
             while isinstance(step, Call):
                 step = advance(inference, await self._batcher.run(step))
             return step.result
         finally:
-            self._users -= 1
-            if not self._users:
-                self._unused.set()
+            self._end()
+
+    def _begin(self) -> None:
+        """One more uses the model, which is kept until it ends."""
+        self._users += 1
+        self._unused.clear()
+
+    def _end(self) -> None:
+        self._users -= 1
+        if not self._users:
+            self._unused.set()
 
     async def live(self, loader: Loader, on_change: Callable[[], None]) -> None:
         """From START to END; `on_change` hears when it becomes AVAILABLE and when it ceases to be."""

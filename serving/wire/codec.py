@@ -104,33 +104,34 @@ def to_proto(array: Array, *, typed: bool = False) -> tf.TensorProto:
 def fill_proto(proto: tf.TensorProto, array: Array, *, typed: bool = False) -> None:
     """Writes `array` into an empty TensorProto, as `to_proto` does: within a larger message this saves a copy."""
     entry = element_type_of(array)
-    shape = _shape_bytes(entry.code, array.shape)
+    if typed and entry.field in _PACKED:
+        proto.MergeFromString(_beginning(entry.code, array.shape, packed=True) + _content(array, entry))
+        return
+    proto.MergeFromString(_beginning(entry.code, array.shape, packed=False))
     if entry.code == tf.DT_STRING:
-        proto.MergeFromString(shape)
         proto.string_val.extend(_as_bytes(value) for value in array.ravel())
-    elif typed and entry.field in _PACKED:
-        content = _content(array, entry)
-        tag = _varint(_PACKED[entry.field] << 3 | _LENGTH_DELIMITED)
-        proto.MergeFromString(b"".join((shape, tag, _varint(len(content)), content)))
+    elif not typed:
+        proto.tensor_content = _content(array, entry)
+    elif entry.field == "half_val":
+        proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
     else:
-        proto.MergeFromString(shape)
-        if not typed:
-            proto.tensor_content = _content(array, entry)
-        elif entry.field == "half_val":
-            proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
-        else:
-            getattr(proto, entry.field).extend(array.ravel().tolist())
+        getattr(proto, entry.field).extend(array.ravel().tolist())
 
 
 @lru_cache(_MAX_SHAPES)
-def _shape_bytes(code: int, shape: tuple[int, ...]) -> bytes:
-    """A TensorProto of a type and a shape, with no values yet."""
+def _beginning(code: int, shape: tuple[int, ...], *, packed: bool) -> bytes:
+    """A TensorProto of a type and a shape with no values yet; if `packed`, their bytes must follow."""
     proto = tf.TensorProto(dtype=tf.DataType.ValueType(code))
     for size in shape:
         proto.tensor_shape.dim.add(size=size)
     # A scalar's shape is there, too.
     proto.tensor_shape.SetInParent()
-    return proto.SerializeToString()
+    encoded = proto.SerializeToString()
+    if packed:
+        entry = _BY_CODE[code]
+        length = math.prod(shape) * entry.numpy.itemsize
+        encoded += _varint(_PACKED[entry.field] << 3 | _LENGTH_DELIMITED) + _varint(length)
+    return encoded
 
 
 def _content(array: Array, entry: ElementType) -> bytes:
@@ -151,13 +152,13 @@ def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Arr
     shape, count = read(encoded, entry.numpy.itemsize, max_bytes)
     if entry.code == tf.DT_STRING:
         return _strings(proto, shape, count)
-    if proto.tensor_content:
-        content = proto.tensor_content
+    # Once: each look at a field of bytes copies it.
+    if content := proto.tensor_content:
         if len(content) != count * entry.numpy.itemsize:
             raise TensorError(
                 f"shape {list(shape)} of {entry.name} needs {count * entry.numpy.itemsize} bytes, not {len(content)}"
             )
-        return np.frombuffer(content, _LITTLE_ENDIAN[entry.code]).reshape(shape)
+        return np.ndarray(shape, _LITTLE_ENDIAN[entry.code], content)
     return _typed_values(proto, entry, count).reshape(shape)
 
 
@@ -181,7 +182,8 @@ def _read_shape(encoded: bytes, itemsize: int, max_bytes: int) -> tuple[tuple[in
 
 
 def _strings(proto: tf.TensorProto, shape: tuple[int, ...], count: int) -> Array:
-    values = _string_list(proto.tensor_content, count) if proto.tensor_content else list(proto.string_val)
+    content = proto.tensor_content
+    values = _string_list(content, count) if content else list(proto.string_val)
     return _padded(values, count, np.dtype(object), b"").reshape(shape)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,14 @@ from serving.embedded.errors import (
 )
 from serving.embedded.manager import Manager
 from serving.embedded.version import Loader
+from serving.embedded.workers import Workers
 from tests.unit.serving.embedded.fakes import FakeLoader, eventually, publish
 
 
 @pytest.fixture
 def manager(load: FakeLoader) -> Iterator[Manager]:
     """A manager that tries once."""
-    with ThreadPoolExecutor(1) as workers:
+    with closing(Workers(1)) as workers:
         yield Manager(Loader(load, retries=0, retry_seconds=0), workers)
 
 

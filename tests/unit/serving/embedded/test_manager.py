@@ -5,7 +5,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from serving.embedded.errors import ModelError, NoVersions, ServableNotFound, Ve
 from serving.embedded.manager import Manager
 from serving.embedded.servable import Inference, Servable
 from serving.embedded.version import Loader, State
+from serving.embedded.workers import Workers
 from tests.unit.serving.embedded.fakes import FakeLoader, FakeServable, eventually
 
 BASE = Path("/models/m")
@@ -24,14 +25,14 @@ BROKEN = ModelError(StatusCode.DATA_LOSS, "torn")
 
 
 @pytest.fixture
-def workers() -> Iterator[ThreadPoolExecutor]:
+def workers() -> Iterator[Workers]:
     """Two threads for calls."""
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
+    with closing(Workers(2)) as workers:
+        yield workers
 
 
 @pytest.fixture
-def manager(load: FakeLoader, workers: ThreadPoolExecutor) -> Manager:
+def manager(load: FakeLoader, workers: Workers) -> Manager:
     """A manager that tries once."""
     return Manager(Loader(load, retries=0, retry_seconds=0), workers)
 
@@ -192,7 +193,7 @@ async def test_failed_load(manager: Manager, load: FakeLoader, failure: Exceptio
     assert serving(manager) == 1
 
 
-async def test_failed_load_keeps_nothing(workers: ThreadPoolExecutor) -> None:
+async def test_failed_load_keeps_nothing(workers: Workers) -> None:
     """What a failed load had in its hands is let go, although its error is kept."""
     halves = weakref.WeakSet[FakeServable]()
 
@@ -219,7 +220,7 @@ async def test_failed_version_is_left_alone(manager: Manager, load: FakeLoader) 
     assert serving(manager) == 1
 
 
-async def test_retries(load: FakeLoader, workers: ThreadPoolExecutor) -> None:
+async def test_retries(load: FakeLoader, workers: Workers) -> None:
     """A load is tried again as often as was said, and no more."""
     manager = Manager(Loader(load, retries=2, retry_seconds=0), workers)
     load.failures = {1: [BROKEN] * 2, 2: [BROKEN] * 3}
@@ -230,7 +231,7 @@ async def test_retries(load: FakeLoader, workers: ThreadPoolExecutor) -> None:
         assert load.attempts[number] == 3
 
 
-async def test_waiting_for_a_retry(load: FakeLoader, workers: ThreadPoolExecutor) -> None:
+async def test_waiting_for_a_retry(load: FakeLoader, workers: Workers) -> None:
     """While one version waits for its next attempt others load, and the wait ends when it is not wanted."""
     manager = Manager(Loader(load, retries=5, retry_seconds=3600), workers)
     load.failures[1] = [BROKEN]

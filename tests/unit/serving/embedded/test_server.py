@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,24 @@ async def test_batched_deadline(start: Callable[..., Any], load: FakeLoader) -> 
             assert (await call).outputs["y"].float_val == [2]
         await eventually(lambda: servable.closed)
         assert servable.shapes == [(1,)] * len(calls)
+
+
+async def test_large_request_in_batches(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With batching a request of more than a megabyte is read on a thread, a smaller one on the event loop."""
+    readers, prepare = list[str](), FakeServable.prepare
+
+    def watched(*arguments: Any) -> Any:
+        readers.append(threading.current_thread().name)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(FakeServable, "prepare", watched)
+    async with start(enable_batching=True) as server:
+        for size in (200_000, 300_000):
+            request = tfs.PredictRequest(inputs={"x": to_proto(np.zeros((1, size), np.float32))})
+            set_spec(request, name="m")
+            response = await server.predictions.Predict(request, timeout=TIMEOUT)
+            assert to_numpy(response.outputs["y"]).shape == (1, size)
+    assert readers == [threading.main_thread().name, "call_0"]
 
 
 async def test_batching_parameters_of_a_version(start: Callable[..., Any], load: FakeLoader, base: Path) -> None:
