@@ -138,7 +138,7 @@ class Predictor:
         if self._observers and route.servable.contract is not None:
             # Outputs that are not what the contract says teach nobody anything.
             with contextlib.suppress(BackendFailed):
-                answers = to_answers(outputs, rows, route.servable.contract.postprocessing, 1)
+                answers = to_answers(outputs, rows, route.servable.contract.postprocessing, 0)
                 self._observe(route, inputs, answers, outputs, ())
 
     def _check_count(self, instances: int, field: str) -> None:
@@ -177,7 +177,7 @@ class Predictor:
             return Inference(servable, signature, count, outputs, variant=route.variant)
         outputs = await self._upstream.batched(servable, signature, inputs, deadline)
         rules = contract.postprocessing
-        answers = to_answers(outputs, count, rules, 1) if rules.output is not None else []
+        answers = to_answers(outputs, count, rules, 0) if rules.output is not None else []
         self._observe(route, inputs, answers, outputs, rows)
         predictions = self._signed(route, answers, outputs)
         return Inference(servable, signature, count, outputs, predictions, route.variant)

@@ -83,11 +83,10 @@ def _plain(tensor: pb.Tensor) -> Array | None:
         return None
     shape = tuple(tensor.shape[:])
     try:
-        array = np.frombuffer(data, dtype).reshape(shape)
-    except ValueError:
+        array: Array = np.ndarray(shape, dtype, data)
+    except (TypeError, ValueError):
         return None
-    # A size of -1 stands for any to numpy.
-    return array if array.shape == shape and len(shape) <= _MAX_DIMENSIONS else None
+    return array if array.nbytes == len(data) and len(shape) <= _MAX_DIMENSIONS else None
 
 
 def _filled_field(tensor: pb.Tensor) -> str:
