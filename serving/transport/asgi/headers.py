@@ -19,7 +19,7 @@ _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1
 # What may stand as it is in grpc-message: printable ASCII but the percent sign.
 _UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _KEY = re.compile(r"[0-9a-z_.-]+")
-# Bytes of a header's value; what a longer one stands for is not kept.
+# Bytes of a header; what a longer one stands for is not kept.
 _MAX_KNOWN = 256
 # What is the protocol's and no caller's: servicers see none of it, and must not send it.
 RESERVED = frozenset(
@@ -65,7 +65,8 @@ def to_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
     entries: list[tuple[str, str | bytes]] = []
     for name, value in headers:
         if name not in RESERVED:
-            entries += _entries(name, value) if len(value) <= _MAX_KNOWN else _entries.__wrapped__(name, value)
+            known = len(name) + len(value) <= _MAX_KNOWN
+            entries += _entries(name, value) if known else _entries.__wrapped__(name, value)
     return tuple(entries)
 
 
