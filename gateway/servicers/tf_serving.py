@@ -14,8 +14,7 @@ from gateway.auth.principal import Principal
 from gateway.backend import Array, Signature, Tensors
 from gateway.call import current_call
 from gateway.catalog import DEFAULT_SIGNATURE, Catalog, Servable
-from gateway.errors import BackendFailed, BackendStatus, GatewayError, InvalidInput, ModelNotFound
-from gateway.finite import check_finite
+from gateway.errors import BackendFailed, BackendStatus, GatewayError, InvalidInput, ModelNotFound, NotFinite
 from gateway.instances import check_batch
 from gateway.router import Route, ask, ask_apart
 from gateway.upstream import Upstream
@@ -82,7 +81,11 @@ class PassThrough:
                 return await self._forward(route, "Predict", request.raw)
             signature, inputs, call.instances = instances
             deadline = route.deadline(call.deadline_within(self._default_timeout))
-            outputs = await self._upstream.batched(servable, signature, inputs, deadline)
+            try:
+                outputs = await self._upstream.batched(servable, signature, inputs, deadline)
+            except NotFinite:
+                call.instances = 0
+                return await self._forward(route, "Predict", request.raw)
             self._observe(route, inputs, call.instances, outputs)
             response = tfs.PredictResponse()
             response.model_spec.name, response.model_spec.signature_name = servable.model, signature.name
@@ -249,7 +252,6 @@ def _instances(message: tfs.PredictRequest, servable: Servable) -> tuple[Signatu
         return None
     try:
         inputs = {name: codec.to_numpy(proto) for name, proto in message.inputs.items()}
-        check_finite(inputs)
         return signature, inputs, check_batch(inputs, signature)
     except (codec.TensorError, GatewayError):
         return None
