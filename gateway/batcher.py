@@ -67,7 +67,7 @@ class Batcher:
         max_rows: int,
         max_in_flight: int,
         max_queued_rows: int,
-        check: Callable[[Tensors], None] = lambda _inputs: None,
+        check: Callable[[Tensors], None] | None = None,
         on_batch: Callable[[int, list[float], list[Any]], None] = lambda _rows, _waits, _marks: None,
     ) -> None:
         self._send = send
@@ -110,8 +110,7 @@ class Batcher:
         self._gathering.arrived(first=not self._queue)
         self._queue.append(item)
         self._queued_rows += rows
-        if len(self._flights) < self._max_in_flight:
-            self._schedule()
+        self._schedule()
         if left < _HASTE:
             self._gathering.hurry()
         if deadline < self._timer_deadline:
@@ -219,8 +218,8 @@ class Batcher:
         """Finds whose rows a batch was refused for. What the check refuses it names; else each is tried by itself."""
         if len(items) == 1:
             _fail(items, error)
-        elif isinstance(error, InvalidInput):
-            valid = [item for item in items if self._is_valid(item)]
+        elif isinstance(error, InvalidInput) and self._check is not None:
+            valid = [item for item in items if _passes(item, self._check)]
             if valid:
                 await self._answer(valid)
         else:
@@ -228,21 +227,13 @@ class Batcher:
                 if not item.answer.done():
                     await self._answer([item])
 
-    def _is_valid(self, item: _Item) -> bool:
-        """Whether an item's rows pass the check; fails it if not."""
-        try:
-            self._check(item.inputs)
-        except InvalidInput as error:
-            _fail([item], error)
-            return False
-        return True
-
     async def _call(self, items: list[_Item]) -> Batch:
         inputs: dict[str, Array] = dict(items[0].inputs)
         if len(items) > 1:
             inputs = {name: np.concatenate([item.inputs[name] for item in items]) for name in inputs}
         # Of all at once: one by one it would take longer than anything else here.
-        self._check(inputs)
+        if self._check is not None:
+            self._check(inputs)
         rows = sum(item.rows for item in items)
         # The last of the deadlines: whose is earlier leaves by itself.
         timeout = max(item.deadline for item in items) - time.monotonic()
@@ -253,6 +244,16 @@ class Batcher:
                     f"the model answered {rows} rows with an output {name!r} of shape {list(array.shape)}"
                 )
         return Batch(outputs, rows)
+
+
+def _passes(item: _Item, check: Callable[[Tensors], None]) -> bool:
+    """Whether an item's rows pass the check; fails it if not."""
+    try:
+        check(item.inputs)
+    except InvalidInput as error:
+        _fail([item], error)
+        return False
+    return True
 
 
 def _fail(items: list[_Item], error: Exception) -> None:

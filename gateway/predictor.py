@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
-import numpy as np
-
 from gateway import receipts
 from gateway.answers import Answer, Classification, Regression, of_all_rows, to_answers
-from gateway.backend import Array, Signature, Tensors
+from gateway.backend import Signature, Tensors
 from gateway.batch import Part
 from gateway.catalog import Catalog, Servable
 from gateway.errors import BackendFailed, GatewayError, InvalidInput, ModelNotFound, NotFinite, RequestTooLarge
@@ -22,6 +20,7 @@ from gateway.observations import Observation, Observer
 from gateway.preprocessor import Preprocessor, Rows
 from gateway.receipts import Receipts
 from gateway.router import Route, ask, signature_of
+from gateway.rows import by_shape, fault, stacked
 from gateway.split import Variant
 from gateway.upstream import Upstream
 
@@ -165,7 +164,7 @@ class Predictor:
                     row.field = f"inputs[{'*' if isinstance(instances[place], Record) else 0}].contents[{place}]"
                     raise row
             rows = [row for row in made if not isinstance(row, GatewayError)]
-            inputs = _stack(rows)
+            inputs = stacked(rows)
         count = check_batch(inputs, signature)
         self._check_count(count, "inputs")
         contract = servable.contract
@@ -204,9 +203,9 @@ class Predictor:
         """The prediction for each row, or what is wrong with it."""
         if len(rows) == 1 and isinstance(rows[0], Row):
             return self._answers(route, signature, [rows[0]], top_k, deadline)
-        return self._by_shape(route, signature, rows, top_k, deadline)
+        return self._by_groups(route, signature, rows, top_k, deadline)
 
-    async def _by_shape(
+    async def _by_groups(
         self, route: Route, signature: Signature, rows: Rows, top_k: int, deadline: float
     ) -> Sequence[Prediction | GatewayError]:
         predictions: list[Prediction | GatewayError | None] = [
@@ -219,7 +218,7 @@ class Predictor:
             for place, prediction in zip(places, answers, strict=True):
                 predictions[place] = prediction
 
-        await asyncio.gather(*map(answer, _by_shape(rows)))
+        await asyncio.gather(*map(answer, by_shape(rows)))
         return [prediction for prediction in predictions if prediction is not None]
 
     async def _answers(
@@ -229,7 +228,7 @@ class Predictor:
         servable = route.servable
         contract = servable.contract
         rules = contract.postprocessing if contract and signature.name == contract.signature else None
-        inputs = _stack(rows)
+        inputs = stacked(rows)
         try:
             outputs = await self._upstream.batched(servable, signature, inputs, deadline)
             answers = to_answers(outputs, len(rows), rules, top_k)
@@ -238,10 +237,10 @@ class Predictor:
         except NotFinite as error:
             if len(rows) == 1:
                 return [error]
-            faults = [_fault(row) for row in rows]
-            good = [row for row, fault in zip(rows, faults, strict=True) if fault is None]
+            faults = [fault(row) for row in rows]
+            good = [row for row, wrong in zip(rows, faults, strict=True) if wrong is None]
             answered = iter(await self._answers(route, signature, good, top_k, deadline) if good else ())
-            return [fault or next(answered) for fault in faults]
+            return [wrong or next(answered) for wrong in faults]
         except GatewayError as error:
             route.failed(error)
             return [error] * len(rows)
@@ -260,8 +259,7 @@ class Predictor:
 
     def _signed(self, route: Route, answers: Sequence[Answer], outputs: Tensors) -> list[Prediction]:
         """Each answer with a receipt; of a part of a batch the whole batch has its receipts made at once."""
-        everybody = of_all_rows(outputs) if isinstance(outputs, Part) else None
-        if everybody is None or not isinstance(outputs, Part):
+        if not isinstance(outputs, Part) or (everybody := of_all_rows(outputs)) is None:
             return [Prediction(self._receipt(route, answer), answer) for answer in answers]
         receipts_ = outputs.batch.receipts.get(route.variant)
         if receipts_ is None:
@@ -278,38 +276,3 @@ class Predictor:
             )
         value = answer.value if isinstance(answer, Regression) else None
         return self._receipts.issue(model, servable.version, value=value, variant=variant)
-
-
-def _by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:
-    """The places of rows of one shape, which travel together; where sizes are open there may be several."""
-    shapes: dict[object, list[int]] = {}
-    for place, row in enumerate(rows):
-        if isinstance(row, GatewayError):
-            continue
-        key: object
-        if len(row) == 1:
-            key = next(iter(row.values())).shape
-        else:
-            key = frozenset([(name, array.shape) for name, array in row.items()])
-        shapes.setdefault(key, []).append(place)
-    return list(shapes.values())
-
-
-def _fault(row: Row) -> NotFinite | None:
-    try:
-        check_finite(row)
-    except NotFinite as error:
-        return error
-    return None
-
-
-def _stack(rows: Sequence[Row]) -> dict[str, Array]:
-    if len(rows) == 1:
-        return {name: array[np.newaxis] for name, array in rows[0].items()}
-    return {name: _stacked([row[name] for row in rows]) for name in rows[0]}
-
-
-def _stacked(arrays: list[Array]) -> Array:
-    shape = arrays[0].shape
-    # Less than half of what np.stack takes, which looks at each array by itself.
-    return np.concatenate(arrays).reshape(len(arrays), *shape) if shape else np.stack(arrays)

@@ -6,7 +6,6 @@ Layout, before base64url: format (1 byte), key id (BLAKE2b-24 of the key), BLAKE
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import itertools
@@ -26,7 +25,6 @@ _FORMAT = 2
 _CLASS = struct.Struct(">B3s8sqBcqfqQ")
 _VALUE = struct.Struct(">B3s8sqBcdfqQ")
 _TAG_BYTES = 16
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MIN_KEY_BYTES = 16
 
 
@@ -89,7 +87,7 @@ class Receipts:
             except OverflowError:
                 # No float32.
                 infinity = math.copysign(math.inf, confidence)
-                body = _CLASS.pack(_FORMAT, self._key_id, model, version, variant, kind, answer, infinity, now, nonce)
+                return self.issue(model, version, class_index=class_index, confidence=infinity, variant=variant)
         return _encode(body + _tag(self._signing, body))
 
     def check(self, text: str) -> Receipt:
@@ -150,4 +148,4 @@ def _tag(keyed: hashlib.blake2b, body: bytes) -> bytes:
 
 
 def _encode(token: bytes) -> str:
-    return binascii.b2a_base64(token, newline=False).translate(_URL_SAFE).decode()
+    return base64.urlsafe_b64encode(token).decode()

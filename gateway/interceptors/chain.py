@@ -126,14 +126,13 @@ class Chain(grpc.aio.ServerInterceptor):
 
     def _around_client_stream(self, method: str, handler: Any) -> Any:
         async def stream(requests: AsyncIterator[bytes], context: Any) -> bytes:
-            async def answer(requests: AsyncIterator[bytes], context: Any) -> bytes:
-                response = await handler.stream_unary(self._messages(requests, call, handler), context)
-                serialized: bytes = handler.response_serializer(response)
-                return serialized
+            def answer(requests: AsyncIterator[bytes], context: Any) -> Awaitable[Any]:
+                answering: Awaitable[Any] = handler.stream_unary(self._messages(requests, call, handler), context)
+                return answering
 
             call = _call(method, context)
             call.streaming = True
-            response: bytes = await self._run(call, context, answer, requests)
+            response: bytes = await self._run(call, context, answer, requests, handler.response_serializer)
             return response
 
         return grpc.stream_unary_rpc_method_handler(stream)

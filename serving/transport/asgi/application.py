@@ -56,10 +56,8 @@ class GrpcApplication:
         self._enter(call)
         try:
             requests = call.open(self._max_message_bytes)
-            handler = (
-                self._registry.known(scope["path"]) if not self._stopping and not scope.get("query_string") else None
-            )
-            if handler is None:
+            handler = self._registry.known(scope["path"])
+            if handler is None or self._stopping or scope.get("query_string"):
                 handler = await self._find(call, scope)
             call.deserializer, call.serializer = handler.request_deserializer, handler.response_serializer
             if handler.unary_unary is not None:

@@ -35,6 +35,14 @@ def test_round_trip(version: int, class_index: int | None, value: float | None, 
     assert text.replace("-", "").replace("_", "").isalnum()
 
 
+@pytest.mark.parametrize("confidence", [1e300, -1e300])
+def test_beyond_float32(confidence: float) -> None:
+    """A confidence that no float32 holds is infinite."""
+    receipt = receipts.check(receipts.issue(DIGITS, 1, class_index=3, confidence=confidence, variant=2))
+    assert (receipt.class_index, receipt.variant) == (3, 2)
+    assert receipt.confidence == math.copysign(math.inf, confidence)
+
+
 def test_unique() -> None:
     """Two receipts for the same answer differ."""
     assert receipts.issue(DIGITS, 1, class_index=1) != receipts.issue(DIGITS, 1, class_index=1)

@@ -1,0 +1,47 @@
+"""Rows that one request brings, before and after they are put together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gateway.backend import Array
+from gateway.errors import GatewayError, NotFinite
+from gateway.finite import check_finite
+from gateway.instances import Row
+
+
+def by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:
+    """The places of rows of one shape, which travel together; where sizes are open there may be several."""
+    shapes: dict[object, list[int]] = {}
+    for place, row in enumerate(rows):
+        if isinstance(row, GatewayError):
+            continue
+        key: object
+        if len(row) == 1:
+            key = next(iter(row.values())).shape
+        else:
+            key = frozenset([(name, array.shape) for name, array in row.items()])
+        shapes.setdefault(key, []).append(place)
+    return list(shapes.values())
+
+
+def fault(row: Row) -> NotFinite | None:
+    """What is wrong with a row's numbers."""
+    try:
+        check_finite(row)
+    except NotFinite as error:
+        return error
+    return None
+
+
+def stacked(rows: Sequence[Row]) -> dict[str, Array]:
+    """Rows of one shape as the model's inputs, with the batch dimension."""
+    if len(rows) == 1:
+        return {name: array[np.newaxis] for name, array in rows[0].items()}
+    return {name: _joined([row[name] for row in rows]) for name in rows[0]}
+
+
+def _joined(arrays: list[Array]) -> Array:
+    shape = arrays[0].shape
+    # Less than half of what np.stack takes, which looks at each array by itself.
+    return np.concatenate(arrays).reshape(len(arrays), *shape) if shape else np.stack(arrays)
