@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,6 +85,11 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_deadline = math.inf
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        # Asking Python takes a system call until 3.12.
+        return asyncio.get_running_loop()
+
     @property
     def busy(self) -> bool:
         """Whether another row would have to wait."""
@@ -106,7 +112,7 @@ class Batcher:
                 retry_after=RETRY_AFTER,
             )
         kind = [(name, array.dtype, array.shape[1:]) for name, array in inputs.items()]
-        item = _Item(inputs, rows, kind, deadline, asyncio.get_running_loop().create_future(), mark, now)
+        item = _Item(inputs, rows, kind, deadline, self._loop.create_future(), mark, now)
         self._gathering.arrived(first=not self._queue)
         self._queue.append(item)
         self._queued_rows += rows
@@ -133,7 +139,7 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_deadline = deadline
-        self._timer = asyncio.get_running_loop().call_later(deadline - time.monotonic(), self._expire)
+        self._timer = self._loop.call_later(deadline - time.monotonic(), self._expire)
 
     def _expire(self) -> None:
         """Ends the items whose time is over, and sees to it that the next is ended in time."""
@@ -171,7 +177,7 @@ class Batcher:
             self._on_batch(
                 sum(item.rows for item in items), [now - item.queued for item in items], [item.mark for item in items]
             )
-            flight.task = asyncio.get_running_loop().create_task(self._fly(flight, items))
+            flight.task = self._loop.create_task(self._fly(flight, items))
         return left
 
     def _next_batch(self) -> list[_Item]:

@@ -51,9 +51,7 @@ from serving.transport.envoy.server import EnvoyServer
 from serving.transport.grpc_aio import GrpcAioServer
 from serving.transport.http import HttpServer
 from serving.wire import open_inference_pb2, tensorflow_serving_pb2
-from serving.wire.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from tensorgate.v1 import inference_service_pb2
-from tensorgate.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 
 if TYPE_CHECKING:
     from gateway.tracing.tracing import Tracing
@@ -243,7 +241,7 @@ def _predicting(
         Service(
             [inference.NAME],
             inference_service_pb2.DESCRIPTOR,
-            partial(add_InferenceServiceServicer_to_server, ours),
+            ours.register,
             ours,
         ),
         Service(
@@ -255,7 +253,7 @@ def _predicting(
         Service(
             [open_inference.NAME],
             open_inference_pb2.DESCRIPTOR,
-            partial(add_GRPCInferenceServiceServicer_to_server, open_),
+            open_.register,
             open_,
         ),
     ], pass_through

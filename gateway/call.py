@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway.auth.principal import ANONYMOUS, Principal
 from gateway.split import Variant
@@ -91,12 +91,6 @@ class Call:
         """The caller's deadline, or `seconds` from now if that is earlier."""
         deadline = time.monotonic() + seconds
         return deadline if self.deadline is None else min(deadline, self.deadline)
-
-
-class Serialized(NamedTuple):
-    """A response that needs no serialising any more."""
-
-    message: bytes
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

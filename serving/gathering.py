@@ -7,6 +7,7 @@ and a batch costs as much as a few requests. So they leave when the loop has tur
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 # Turns without an arrival until they leave: more if more left together the last time. Who is alone waits for 4 turns,
 # some tens of microseconds.
@@ -30,6 +31,11 @@ class Gathering:
         self._next: asyncio.Handle | None = None
         self._hurried = False
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        # Asking Python takes a system call until 3.12.
+        return asyncio.get_running_loop()
+
     def arrived(self, *, first: bool) -> None:
         """Notes that one more waits; `first` if nobody did before."""
         self._arrivals += 1
@@ -41,8 +47,8 @@ class Gathering:
         """Sees to it that they leave when it is time, if nobody has yet."""
         if self._next is None:
             hold = self._first + self._span * _HELD - time.monotonic()
-            loop = asyncio.get_running_loop()
-            self._next = loop.call_later(hold, self._turn, 0, -1) if hold > 0 else loop.call_soon(self._turn, 0, -1)
+            call_soon = self._loop.call_soon
+            self._next = self._loop.call_later(hold, self._turn, 0, -1) if hold > 0 else call_soon(self._turn, 0, -1)
 
     def hurry(self) -> None:
         """Has them leave in the next turn, if they are to leave at all: they are as many as may."""
@@ -50,13 +56,13 @@ class Gathering:
             # Once: who comes later in the turn must not put them off.
             self._hurried = True
             self._next.cancel()
-            self._next = asyncio.get_running_loop().call_soon(self._go)
+            self._next = self._loop.call_soon(self._go)
 
     def _turn(self, quiet: int, arrivals: int) -> None:
         """Turns with the event loop; `quiet` counts the turns without an arrival."""
         quiet = quiet + 1 if arrivals == self._arrivals else 0
         if quiet < self._patience and time.monotonic() - self._first < _MAX_SECONDS:
-            self._next = asyncio.get_running_loop().call_soon(self._turn, quiet, self._arrivals)
+            self._next = self._loop.call_soon(self._turn, quiet, self._arrivals)
         else:
             self._go()
 

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from gateway import status
-from gateway.call import Call, Serialized, current_call
+from gateway.call import Call, current_call
 from gateway.errors import InvalidInput, RequestTooLarge
 from gateway.interceptors.interceptor import Interceptor
 from gateway.interceptors.request_id import HEADER
@@ -162,7 +162,7 @@ class Chain(grpc.aio.ServerInterceptor):
             ends = self._ends
             response = await answer(request, context)
             if serialize is not None:
-                response = response.message if isinstance(response, Serialized) else serialize(response)
+                response = serialize(response)
         except asyncio.CancelledError:
             # The caller has gone, or its time is over: nobody is left to answer.
             expired = call.deadline is not None and time.monotonic() >= call.deadline

@@ -6,7 +6,6 @@ from typing import Any
 from google.protobuf import json_format, message_factory
 from google.protobuf.message import Message
 
-from gateway.call import Serialized
 from gateway.errors import InvalidInput
 from gateway.rest.application import Behaviour
 from gateway.rest.context import HttpContext
@@ -28,7 +27,6 @@ def methods(servicers: Iterable[tuple[Any, Any]]) -> dict[str, Behaviour]:
     return {
         path: _behaviour(
             message_factory.GetMessageClass(method.input_type),
-            message_factory.GetMessageClass(method.output_type),
             getattr(servicer, method.name),
         )
         for file, servicer in servicers
@@ -36,13 +34,9 @@ def methods(servicers: Iterable[tuple[Any, Any]]) -> dict[str, Behaviour]:
     }
 
 
-def _behaviour(
-    asked: type[Message], answered: type[Message], method: Callable[[Any, Any], Awaitable[Message | Serialized]]
-) -> Behaviour:
+def _behaviour(asked: type[Message], method: Callable[[Any, Any], Awaitable[Message]]) -> Behaviour:
     async def answer(body: bytes, context: HttpContext) -> bytes:
         response = await method(_read(body, asked()), context)
-        if isinstance(response, Serialized):
-            response = answered.FromString(response.message)
         # A probability of 0 and the class 0 are answers too.
         return json_format.MessageToJson(
             response, indent=None, always_print_fields_with_no_presence=True, ensure_ascii=False

@@ -2,23 +2,22 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import numpy as np
-from google.protobuf import struct_pb2
+import grpc
+import grpc.aio
 
 from gateway import catalog as catalogs
 from gateway import status, stream
 from gateway.backend import TensorSpec
-from gateway.call import Call, Serialized, current_call
+from gateway.call import Call, current_call
 from gateway.catalog import Catalog, State
 from gateway.errors import DeadlineExceeded, GatewayError, InvalidInput, RequestTooLarge
-from gateway.instances import Image, Instance, Pixels, Tensors, record
 from gateway.metrics import Metrics
 from gateway.predictor import Predictor, Query
-from gateway.servicers import predictions, tensors
+from gateway.servicers import predict_requests, predictions, tensors
 from gateway.servicers.access import authorized
 from gateway.servicers.instance_errors import instance_error, located
 from tensorgate.v1 import inference_service_pb2 as pb
@@ -43,7 +42,6 @@ _COLUMNS = {
     "boolean": model_pb2.COLUMN_TYPE_BOOLEAN,
 }
 _Question = tuple[int, pb.StreamPredictRequest | GatewayError]
-_CHANNELS = (1, 3, 4)
 # Seconds by which a timer may be early.
 _TIMER_SLACK = 0.02
 _DEFAULT_PAGE, _MAX_PAGE = 100, 1000
@@ -66,10 +64,27 @@ class Inference(InferenceServiceServicer):
         self._metrics = metrics
         self._default_timeout = default_timeout
         self._max_stream_in_flight = max_stream_in_flight
+        self._requests = predict_requests.PredictRequests()
 
-    def Predict(self, request: pb.PredictRequest, context: Any) -> Awaitable[Serialized]:  # type: ignore[override]
-        """Answers one or many instances, by a PredictResponse."""
-        return self._predict(request)
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the service to a server."""
+        handlers: dict[str, Any] = {
+            "Predict": grpc.unary_unary_rpc_method_handler(self._predict, self._requests.read),
+            "StreamPredict": grpc.stream_stream_rpc_method_handler(
+                self.StreamPredict, pb.StreamPredictRequest.FromString, pb.StreamPredictResponse.SerializeToString
+            ),
+            "GetModel": grpc.unary_unary_rpc_method_handler(
+                self.GetModel, pb.GetModelRequest.FromString, pb.GetModelResponse.SerializeToString
+            ),
+            "ListModels": grpc.unary_unary_rpc_method_handler(
+                self.ListModels, pb.ListModelsRequest.FromString, pb.ListModelsResponse.SerializeToString
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
+
+    async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+        """Answers one or many instances."""
+        return pb.PredictResponse.FromString(await self._predict(predict_requests.query(request)))
 
     async def StreamPredict(
         self, requests: AsyncIterator[pb.StreamPredictRequest], context: Any
@@ -94,7 +109,7 @@ class Inference(InferenceServiceServicer):
             if isinstance(request, GatewayError):
                 raise request
             response.tag = request.tag
-            response.response.MergeFromString((await self._predict(request.request)).message)
+            response.response.MergeFromString(await self._predict(predict_requests.query(request.request)))
         except GatewayError as error:
             if isinstance(error, DeadlineExceeded) and _is_over(call):
                 # What ran out is the stream's own time.
@@ -104,15 +119,17 @@ class Inference(InferenceServiceServicer):
         self._metrics.stream_messages.labels(call.method, call.model, code).inc()
         return response
 
-    async def _predict(self, request: pb.PredictRequest) -> Serialized:
+    async def _predict(self, query: Query, context: Any = None) -> bytes:
+        """The PredictResponse, serialized."""
         call = current_call.get()
-        model = authorized(self._catalog, request.model).name
+        model = authorized(self._catalog, query.model).name
         waiting = call.enter(model)
         if waiting is not None:
             await waiting
-        instances = _instances(request.instances)
-        call.instances += len(instances)
-        query = Query(model, instances, request.version, request.signature, request.top_k, call.sticky_key)
+        count = len(query.instances)
+        call.instances += count
+        if call.sticky_key:
+            query = query._replace(sticky_key=call.sticky_key)
         result = await self._predictor.predict(query, call.deadline_within(self._default_timeout))
         call.answered_by(result.servable.version, result.variant)
         errors = [prediction for prediction in result.predictions if isinstance(prediction, GatewayError)]
@@ -120,9 +137,9 @@ class Inference(InferenceServiceServicer):
             call.failed_instances += len(errors)
             for error in errors:
                 self._metrics.instance_errors.labels(model, error.reason).inc()
-            if len(errors) == len(instances):
+            if len(errors) == count:
                 raise located(errors[0], "instances[0]")
-        return Serialized(predictions.response(model, result.servable.version, result.predictions))
+        return predictions.response(model, result.servable.version, result.predictions)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """Describes one model."""
@@ -158,57 +175,6 @@ async def _numbered(requests: AsyncIterator[pb.StreamPredictRequest]) -> AsyncIt
             return
         except (InvalidInput, RequestTooLarge) as error:
             yield sequence, error
-
-
-def _instances(messages: Iterable[pb.Instance]) -> list[Instance | GatewayError]:
-    """Each instance, or what is wrong with it."""
-    instances: list[Instance | GatewayError] = []
-    for message in messages:
-        try:
-            instances.append(_instance(message))
-        except GatewayError as error:
-            instances.append(error)
-    return instances
-
-
-def _instance(instance: pb.Instance) -> Instance:
-    kind = instance.WhichOneof("input")
-    if kind == "image":
-        return Image(instance.image)
-    if kind == "pixels":
-        return _pixels(instance.pixels)
-    if kind == "tensor":
-        return Tensors({None: tensors.to_numpy(instance.tensor)})
-    if kind == "tensors":
-        return Tensors({name: tensors.to_numpy(tensor) for name, tensor in instance.tensors.tensors.items()})
-    if kind == "row":
-        # Lists and structs are of no column's type; as they are, the pipeline says so.
-        return record({name: _value(value) for name, value in instance.row.fields.items()})
-    raise InvalidInput("the instance is empty; expected image, pixels, tensor, tensors or row", reason="INSTANCE_EMPTY")
-
-
-def _value(value: struct_pb2.Value) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind in ("list_value", "struct_value"):
-        return [] if kind == "list_value" else {}
-    return None if kind in (None, "null_value") else getattr(value, kind)
-
-
-def _pixels(pixels: pb.Pixels) -> Pixels:
-    channels = pixels.channels or 1
-    shape = (pixels.height, pixels.width, channels)
-    if pixels.height < 1 or pixels.width < 1 or channels not in _CHANNELS:
-        raise InvalidInput(
-            f"pixels of {shape[0]}×{shape[1]} with {channels} channels; expected sides above 0 and 1, 3 or 4 channels",
-            reason="PIXELS_MALFORMED",
-        )
-    if len(pixels.data) != shape[0] * shape[1] * shape[2]:
-        raise InvalidInput(
-            f"pixels of {shape[0]}×{shape[1]} with {channels} channels need {shape[0] * shape[1] * shape[2]} bytes, "
-            f"there are {len(pixels.data)}",
-            reason="PIXELS_MALFORMED",
-        )
-    return Pixels(np.frombuffer(pixels.data, np.uint8).reshape(shape))
 
 
 def _model(model: catalogs.Model) -> model_pb2.Model:

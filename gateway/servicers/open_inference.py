@@ -1,9 +1,11 @@
 """inference.GRPCInferenceService: the Open Inference Protocol, version 2."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
+import grpc
+import grpc.aio
 import numpy as np
 
 from gateway.answers import Classification
@@ -15,21 +17,17 @@ from gateway.predictor import Batch, Inference, Predictor
 from gateway.router import route, signature_of
 from gateway.servicers import open_inference_tensors as tensors
 from gateway.servicers.access import authorized
+from gateway.servicers.infer_requests import InferRequest, InferRequests, Wanted
 from serving.wire import open_inference_pb2 as oip
-from serving.wire.open_inference_pb2_grpc import GRPCInferenceServiceServicer
 
 NAME = "inference.GRPCInferenceService"
-SIGNATURE = "signature_name"
-"""The request parameter that names a signature."""
 LABEL, CONFIDENCE, PREDICTION_ID = "label", "confidence", "prediction_id"
 """Outputs that are made of the model's own; one of the model's with the same name comes first."""
 _PLATFORM = "tensorflow_savedmodel"
-# Requested of an output, these would change what comes: nobody gets something else than was asked for.
-_UNSUPPORTED = ("classification", "shared_memory_region")
 _MAX_VERSION_DIGITS = 18
 
 
-class OpenInference(GRPCInferenceServiceServicer):
+class OpenInference:
     """All six methods. `ready` says whether the gateway takes calls and every model can answer."""
 
     def __init__(
@@ -39,6 +37,24 @@ class OpenInference(GRPCInferenceServiceServicer):
         self._catalog = catalog
         self._ready = ready
         self._default_timeout = default_timeout
+        self._requests = InferRequests()
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the service to a server."""
+        handlers: dict[str, Any] = {
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(self.ModelInfer, self._requests.read),
+        }
+        for name, asked, answered in (
+            ("ServerLive", oip.ServerLiveRequest, oip.ServerLiveResponse),
+            ("ServerReady", oip.ServerReadyRequest, oip.ServerReadyResponse),
+            ("ModelReady", oip.ModelReadyRequest, oip.ModelReadyResponse),
+            ("ServerMetadata", oip.ServerMetadataRequest, oip.ServerMetadataResponse),
+            ("ModelMetadata", oip.ModelMetadataRequest, oip.ModelMetadataResponse),
+        ):
+            handlers[name] = grpc.unary_unary_rpc_method_handler(
+                getattr(self, name), asked.FromString, answered.SerializeToString
+            )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
 
     async def ServerLive(self, request: oip.ServerLiveRequest, context: Any) -> oip.ServerLiveResponse:
         """Whether the gateway answers."""
@@ -77,28 +93,21 @@ class OpenInference(GRPCInferenceServiceServicer):
             outputs=[_metadata(spec) for spec in (_derived_specs(servable) | outputs).values()],
         )
 
-    async def ModelInfer(self, request: oip.ModelInferRequest, context: Any) -> oip.ModelInferResponse:
-        """Answers a batch: tensors, or encoded images as BYTES."""
+    async def ModelInfer(self, request: InferRequest, context: Any) -> bytes:
+        """Answers a batch: tensors, or encoded images as BYTES. Returns a ModelInferResponse, serialized."""
         call = current_call.get()
-        model = authorized(self._catalog, request.model_name)
+        model = authorized(self._catalog, request.model)
         waiting = call.enter(model.name)
         if waiting is not None:
             await waiting
-        inputs = tensors.inputs(request)
-        signature = request.parameters[SIGNATURE].string_param
-        batch = Batch(model.name, inputs, _number(request.model_version), signature, call.sticky_key)
+        batch = Batch(model.name, request.inputs(), _number(request.version), request.signature, call.sticky_key)
         inference = await self._predictor.infer(batch, call.deadline_within(self._default_timeout))
         call.answered_by(inference.servable.version, inference.variant)
         call.instances = inference.rows
-        outputs = _wanted(request, _derived(inference) | dict(inference.outputs))
-        response = oip.ModelInferResponse(
-            model_name=model.name, model_version=str(inference.servable.version), id=request.id
-        )
+        outputs = _wanted(request.outputs, _derived(inference) | dict(inference.outputs))
         # As it was asked, where the types allow.
-        raw = bool(request.raw_input_contents) or not all(tensors.typed(array.dtype) for array in outputs.values())
-        for name, array in outputs.items():
-            tensors.add_output(response, name, array, raw=raw)
-        return response
+        raw = request.raw or not all(tensors.typed(array.dtype) for array in outputs.values())
+        return tensors.response(model.name, str(inference.servable.version), request.id, outputs, raw=raw)
 
     def _route(self, name: str, version: str) -> Servable:
         model = authorized(self._catalog, name)
@@ -116,23 +125,22 @@ def _number(version: str) -> int:
     return int(version)
 
 
-def _wanted(request: oip.ModelInferRequest, outputs: Mapping[str, Array]) -> dict[str, Array]:
+def _wanted(wanted: Sequence[Wanted], outputs: dict[str, Array]) -> dict[str, Array]:
     """The outputs that are asked for, or all."""
-    for place, output in enumerate(request.outputs):
-        if output.name not in outputs:
+    for place, (name, unsupported) in enumerate(wanted):
+        if name not in outputs:
             raise InvalidInput(
-                f"there is no output {output.name[:100]!r}; there are: {', '.join(outputs)}",
+                f"there is no output {name[:100]!r}; there are: {', '.join(outputs)}",
                 reason="OUTPUT_NOT_FOUND",
                 field=f"outputs[{place}].name",
             )
-        for name in _UNSUPPORTED:
-            if name in output.parameters:
-                raise InvalidInput(
-                    f"the parameter {name!r} is not supported; ask for the outputs {LABEL!r} and {CONFIDENCE!r}",
-                    reason="PARAMETER_UNSUPPORTED",
-                    field=f"outputs[{place}].parameters",
-                )
-    return {name: outputs[name] for name in [output.name for output in request.outputs] or outputs}
+        if unsupported:
+            raise InvalidInput(
+                f"the parameter {unsupported!r} is not supported; ask for the outputs {LABEL!r} and {CONFIDENCE!r}",
+                reason="PARAMETER_UNSUPPORTED",
+                field=f"outputs[{place}].parameters",
+            )
+    return {name: outputs[name] for name, _ in wanted} if wanted else outputs
 
 
 def _derived(inference: Inference) -> dict[str, Array]:

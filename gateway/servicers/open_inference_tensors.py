@@ -2,7 +2,9 @@
 
 import math
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
@@ -10,6 +12,7 @@ import numpy as np
 
 from gateway.backend import Array, type_name
 from gateway.errors import InvalidInput, Unsupported
+from gateway.servicers.wire import length
 from serving.wire import open_inference_pb2 as oip
 
 # Type of the elements and the field of InferTensorContents that holds them; 16-bit floats travel raw only.
@@ -32,6 +35,9 @@ _TYPES: dict[str, tuple["np.dtype[Any]", str]] = {
 _NAMES = {dtype: name for name, (dtype, _) in _TYPES.items()}
 _LENGTH = struct.Struct("<I")
 _MAX_DIMENSIONS = 32
+_BIG_ENDIAN = ">" if sys.byteorder == "little" else "="
+# Fields of ModelInferResponse: id and raw_output_contents.
+_ID, _RAW_CONTENTS = b"\x1a", b"\x32"
 
 
 def datatype(dtype: "np.dtype[Any]") -> str:
@@ -59,19 +65,50 @@ def inputs(request: oip.ModelInferRequest) -> dict[str, Array]:
     return arrays
 
 
-def add_output(response: oip.ModelInferResponse, name: str, array: Array, *, raw: bool) -> None:
-    """Adds an array to a response, in raw_output_contents or in the typed contents."""
-    kind = datatype(array.dtype)
-    if not kind:
-        raise Unsupported(f"the output {name!r} is {type_name(array.dtype)}, which this protocol does not carry")
-    tensor = response.outputs.add(name=name, datatype=kind, shape=array.shape)
+def response(model: str, version: str, id_: str, outputs: Mapping[str, Array], *, raw: bool) -> bytes:
+    """A ModelInferResponse on the wire, with the outputs in raw_output_contents or in the typed contents."""
     if not raw:
-        getattr(tensor.contents, _TYPES[kind][1]).extend(array.ravel().tolist())
-    elif kind == "BYTES":
-        content = b"".join(_LENGTH.pack(len(value)) + value for value in array.ravel())
-        response.raw_output_contents.append(content)
-    else:
-        response.raw_output_contents.append(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+        message = oip.ModelInferResponse(model_name=model, model_version=version, id=id_)
+        for name, array in outputs.items():
+            kind = _carried(name, array.dtype)
+            tensor = message.outputs.add(name=name, datatype=kind, shape=array.shape)
+            getattr(tensor.contents, _TYPES[kind][1]).extend(array.ravel().tolist())
+        return message.SerializeToString()
+    layout = tuple([(name, array.dtype, array.shape) for name, array in outputs.items()])
+    parts = [_without_contents(model, version, layout)]
+    if id_:
+        encoded = id_.encode()
+        parts += (_ID, length(len(encoded)), encoded)
+    for array in outputs.values():
+        content = _raw(array)
+        parts += (_RAW_CONTENTS, length(len(content)), content)
+    return b"".join(parts)
+
+
+@lru_cache(1024)
+def _without_contents(
+    model: str, version: str, layout: tuple[tuple[str, "np.dtype[Any]", tuple[int, ...]], ...]
+) -> bytes:
+    """A response but for its id and its contents: the same from call to call."""
+    message = oip.ModelInferResponse(model_name=model, model_version=version)
+    for name, dtype, shape in layout:
+        message.outputs.add(name=name, datatype=_carried(name, dtype), shape=shape)
+    return message.SerializeToString()
+
+
+def _carried(name: str, dtype: "np.dtype[Any]") -> str:
+    kind = datatype(dtype)
+    if not kind:
+        raise Unsupported(f"the output {name!r} is {type_name(dtype)}, which this protocol does not carry")
+    return kind
+
+
+def _raw(array: Array) -> bytes:
+    if array.dtype == object:
+        return b"".join([_LENGTH.pack(len(value)) + value for value in array.ravel().tolist()])
+    if array.dtype.byteorder == _BIG_ENDIAN:
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return array.tobytes()
 
 
 def typed(dtype: "np.dtype[Any]") -> bool:

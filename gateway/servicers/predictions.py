@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.predictor import Prediction
 from gateway.servicers import tensors
 from gateway.servicers.instance_errors import instance_error
+from gateway.servicers.wire import length
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 
@@ -30,7 +31,7 @@ def response(model: str, version: int, predictions: Iterable[Prediction | Gatewa
     parts = [_beginning(model, version)]
     for prediction in predictions:
         encoded = _prediction(prediction)
-        parts += (_PREDICTIONS, _length(len(encoded)), encoded)
+        parts += (_PREDICTIONS, length(len(encoded)), encoded)
     return b"".join(parts)
 
 
@@ -41,10 +42,10 @@ def _prediction(prediction: Prediction | GatewayError) -> bytes:
     head = receipt.encode()
     if isinstance(answer, Classification):
         result = _classification(answer.top)
-        return b"".join((_ID, _length(len(head)), head, _CLASSIFICATION, _length(len(result)), result))
+        return b"".join((_ID, length(len(head)), head, _CLASSIFICATION, length(len(result)), result))
     if isinstance(answer, Regression):
         value = _VALUE(_VALUE_BYTES, _VALUE_FIELD, answer.value)
-        return b"".join((_ID, _length(len(head)), head, _REGRESSION, value))
+        return b"".join((_ID, length(len(head)), head, _REGRESSION, value))
     outputs = {name: tensors.to_proto(array) for name, array in answer.outputs.items()}
     return pb.Prediction(id=receipt, outputs=tensor_pb2.NamedTensors(tensors=outputs)).SerializeToString()
 
@@ -80,15 +81,4 @@ def _best(label: str, class_index: int) -> bytes:
 def _one_of_the_best(label: str, class_index: int) -> bytes:
     """An entry of `top` up to its score."""
     entry = pb.ClassScore(label=label, class_index=class_index).SerializeToString() + _SCORE
-    return _TOP + _length(len(entry) + len(_FLOAT(0.0))) + entry
-
-
-@lru_cache(4096)
-def _length(count: int) -> bytes:
-    """A varint."""
-    encoded = bytearray()
-    while count >= 0x80:  # noqa: PLR2004  # seven bits a byte; the eighth says that more follow
-        encoded.append(count & 0x7F | 0x80)
-        count >>= 7
-    encoded.append(count)
-    return bytes(encoded)
+    return _TOP + length(len(entry) + len(_FLOAT(0.0))) + entry

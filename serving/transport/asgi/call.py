@@ -61,12 +61,20 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
     deserializer: Callable[[bytes], Any] | None = None
     serializer: Callable[[Any], bytes] | None = None
 
-    def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self._scope = scope
         self._headers = headers
         self._receive = receive
         self._send = send
-        self._task = asyncio.current_task()
+        self._loop = loop
+        self._task = asyncio.current_task(loop)
 
     # What the application does with a call.
 
@@ -76,12 +84,12 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         if b"grpc-timeout" in headers:
             seconds = timeout_seconds(headers[b"grpc-timeout"])
             self._deadline = time.monotonic() + seconds
-            self._timer = asyncio.get_running_loop().call_later(
+            self._timer = self._loop.call_later(
                 min(seconds, _LONGEST_TIMER), self.cut_short, grpc.StatusCode.DEADLINE_EXCEEDED
             )
         self._metadata = to_metadata(self._scope["headers"])
         frames = Frames(max_message_bytes, headers.get(b"grpc-encoding", b"identity"))
-        self._requests = Requests(self._receive, frames, self._client_gone)
+        self._requests = Requests(self._receive, frames, self._client_gone, self._loop)
         return self._requests
 
     def probe(self) -> None:

@@ -18,10 +18,13 @@ class Requests:
     The host's `receive` is always awaited here and in no servicer, since a host's future must not be cancelled.
     """
 
-    def __init__(self, receive: Receive, frames: Frames, on_gone: Callable[[], None]) -> None:
+    def __init__(
+        self, receive: Receive, frames: Frames, on_gone: Callable[[], None], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._receive = receive
         self._frames = frames
         self._on_gone = on_gone
+        self._loop = loop
         self._pending: asyncio.Future[MutableMapping[str, Any]] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._taker: asyncio.Future[bytes | None] | None = None
@@ -40,7 +43,7 @@ class Requests:
                     raise CallError(grpc.StatusCode.INTERNAL, "the request ends within a message")
                 return None
             self._ask()
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
@@ -53,7 +56,7 @@ class Requests:
     async def only(self) -> bytes:
         """The one message of a call that takes one. CallError if there are none or several."""
         if not (self._ended or self._frames.ready or self._error):
-            self._taker = asyncio.get_running_loop().create_future()
+            self._taker = self._loop.create_future()
             self._ask()
             message = await self._taker
             if message is not None:

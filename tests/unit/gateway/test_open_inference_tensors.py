@@ -31,8 +31,8 @@ def numbers() -> st.SearchStrategy[np.ndarray]:
 def test_there_and_back(array: np.ndarray, raw: bool) -> None:
     """What goes out as an output and comes in as an input is the same array."""
     raw = raw or not tensors.typed(array.dtype)
-    answer = oip.ModelInferResponse()
-    tensors.add_output(answer, "x", array, raw=raw)
+    answer = oip.ModelInferResponse.FromString(tensors.response("m", "7", "é", {"x": array}, raw=raw))
+    assert (answer.model_name, answer.model_version, answer.id) == ("m", "7", "é")
     output = answer.outputs[0]
     request = oip.ModelInferRequest(raw_input_contents=answer.raw_output_contents)
     request.inputs.add(
@@ -62,5 +62,5 @@ def test_anything(datatype: str, shape: list[int], raw: bytes | None, contents: 
 def test_types_that_do_not_travel() -> None:
     """A type that the protocol does not have is said to be so."""
     with pytest.raises(Unsupported, match="complex64"):
-        tensors.add_output(oip.ModelInferResponse(), "x", np.zeros(1, np.complex64), raw=True)
+        tensors.response("m", "1", "", {"x": np.zeros(1, np.complex64)}, raw=True)
     assert tensors.datatype(np.dtype(np.complex64)) == ""

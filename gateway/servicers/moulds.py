@@ -1,0 +1,75 @@
+"""Requests that need no parsing.
+
+Most requests of a client differ from the one before in nothing but a payload of the same length: pixels, a tensor, an
+image. What is around the payloads, tags and lengths included, is compared with what was parsed once; if it is the same
+bytes, then so is what it says, and the payloads are where they were.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from google.protobuf.message import Message
+
+# Bytes of a request, and of it without the payloads, beyond which parsing is not what costs.
+_MAX_REQUEST, _MAX_FRAME = 1 << 20, 1 << 12
+# A payload shorter than this might stand in a request by chance.
+_MIN_PAYLOAD = 16
+# Lengths of requests that are known, and different requests of one length.
+_MAX_LENGTHS, _MAX_EACH = 1024, 4
+
+Said = TypeVar("Said")
+
+
+class _Mould(NamedTuple, Generic[Said]):
+    frame: Sequence[tuple[bytes, int]]
+    """What is around the payloads: the bytes, and where they begin."""
+    places: Sequence[slice]
+    said: Said
+
+
+class Moulds(Generic[Said]):
+    """What requests say apart from their payloads, for those of the latest kinds."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[_Mould[Said], ...]] = {}
+        """By the request's length."""
+
+    def find(self, raw: bytes) -> tuple[Said, list[bytes]] | None:
+        """What a request says and its payloads, in the order of `learn`; None if it must be parsed."""
+        for frame, places, said in self._known.get(len(raw), ()):
+            for piece, start in frame:
+                if not raw.startswith(piece, start):
+                    break
+            else:
+                return said, [raw[place] for place in places]
+        return None
+
+    def learn(
+        self, raw: bytes, payloads: Sequence[bytes], said: Said, refilled: Callable[[Iterable[bytes]], Message]
+    ) -> None:
+        """Remembers a request that was parsed; `refilled` is its message with other payloads of the same lengths."""
+        if not payloads or len(raw) > _MAX_REQUEST or len(raw) - sum(map(len, payloads)) > _MAX_FRAME:
+            return
+        if min(map(len, payloads)) < _MIN_PAYLOAD:
+            return
+        # Random payloads show where payloads stand: nothing else in the message is like them.
+        marks = [os.urandom(_MIN_PAYLOAD) * (len(payload) // _MIN_PAYLOAD + 1) for payload in payloads]
+        marks = [mark[: len(payload)] for mark, payload in zip(marks, payloads, strict=True)]
+        written = refilled(marks).SerializeToString()
+        frame, places, end = [], [], 0
+        for mark in marks:
+            start = written.find(mark, end)
+            if start < 0:
+                return
+            frame.append((written[end:start], end))
+            end = start + len(mark)
+            places.append(slice(start, end))
+        frame.append((written[end:], end))
+        # Some write a message in another way than protobuf's own libraries do; theirs are parsed each time.
+        if len(written) != len(raw) or not all(raw.startswith(piece, start) for piece, start in frame):
+            return
+        others = self._known.pop(len(raw), ())[: _MAX_EACH - 1]
+        if len(self._known) >= _MAX_LENGTHS:
+            del self._known[next(iter(self._known))]
+        self._known[len(raw)] = (_Mould(frame, places, said), *others)
