@@ -7,17 +7,16 @@ from gateway.backend import Array, Tensors
 
 
 class Batch:
-    """The outputs of `rows` rows. `read` and `receipts` are for who makes answers of them: of all rows at the price of
-    a few.
-    """
+    """The outputs of `rows` rows. `read` and `predictions` are for who makes answers, of all at the price of a few."""
 
-    __slots__ = ("outputs", "read", "receipts", "rows")
+    __slots__ = ("nbytes", "outputs", "predictions", "read", "rows")
 
     def __init__(self, outputs: Tensors, rows: int) -> None:
         self.outputs = outputs
         self.rows = rows
+        self.nbytes = sum([array.nbytes for array in outputs.values()])
         self.read: Any = None
-        self.receipts: dict[int, list[str]] = {}
+        self.predictions: dict[int, list[Any]] = {}
         """One a row, by what the version is to a roll-out."""
 
 
@@ -30,6 +29,11 @@ class Part(Mapping[str, Array]):
         self.batch = batch
         self.start = start
         self.rows = rows
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the part's share of the batch."""
+        return self.batch.nbytes * self.rows // self.batch.rows
 
     def __getitem__(self, name: str) -> Array:
         return self.batch.outputs[name][self.start : self.start + self.rows]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gateway.answers import Answer
 from gateway.backend import Tensors
+from gateway.batch import Part
 from gateway.catalog import Servable
 from gateway.split import Variant
 from serving.reference import Source
@@ -31,7 +32,10 @@ class Observation(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Size of all inputs and outputs."""
-        return sum(array.nbytes for tensors in (self.inputs, self.outputs) for array in tensors.values())
+        size = 0
+        for tensors in (self.inputs, self.outputs):
+            size += tensors.nbytes if isinstance(tensors, Part) else sum([array.nbytes for array in tensors.values()])
+        return size
 
 
 Observer = Callable[[Observation], None]

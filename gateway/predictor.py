@@ -47,12 +47,8 @@ class Prediction(NamedTuple):
     answer: Answer
 
 
-class Result(NamedTuple):
-    """What came of a query: for each instance a prediction, or the error that is its own."""
-
-    servable: Servable
-    predictions: Sequence[Prediction | GatewayError]
-    variant: Variant = Variant.STABLE
+Predictions = Sequence[Prediction | GatewayError]
+"""For each instance a prediction, or the error that is its own."""
 
 
 class Batch(NamedTuple):
@@ -102,7 +98,7 @@ class Predictor:
         self._max_instances = max_instances
         self._observers = observers
 
-    async def predict(self, query: Query, deadline: float) -> Result:
+    def predict(self, query: Query, deadline: float) -> Awaitable[tuple[Route, Predictions]]:
         """Answers every instance by one version. Raises what concerns the whole query, as a GatewayError.
 
         `deadline` is on the clock of time.monotonic.
@@ -112,14 +108,13 @@ class Predictor:
         self._check_count(len(query.instances), "instances")
         if query.top_k < 0:
             raise InvalidInput(f"top_k is {query.top_k}; expected 0 or more", field="top_k")
-        route, predictions = await ask(
+        return ask(
             self._catalog,
             query.model,
             query.version,
             lambda route: self._predict(route, query, route.deadline(deadline)),
             query.sticky_key,
         )
-        return Result(route.servable, predictions, route.variant)
 
     async def infer(self, batch: Batch, deadline: float) -> Inference:
         """Answers a batch as a whole or not at all. Raises a GatewayError."""
@@ -181,7 +176,7 @@ class Predictor:
         predictions = self._signed(route, answers, outputs)
         return Inference(servable, signature, count, outputs, predictions, route.variant)
 
-    def _predict(self, route: Route, query: Query, deadline: float) -> Awaitable[Sequence[Prediction | GatewayError]]:
+    def _predict(self, route: Route, query: Query, deadline: float) -> Awaitable[Predictions]:
         servable = route.servable
         signature = signature_of(servable, query.signature)
         started = time.perf_counter()
@@ -190,7 +185,7 @@ class Predictor:
             self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
             return self._each(route, signature, rows, query.top_k, deadline)
 
-        async def preprocessed() -> Sequence[Prediction | GatewayError]:
+        async def preprocessed() -> Predictions:
             made = await rows
             self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
             return await self._each(route, signature, made, query.top_k, deadline)
@@ -199,7 +194,7 @@ class Predictor:
 
     def _each(
         self, route: Route, signature: Signature, rows: Rows, top_k: int, deadline: float
-    ) -> Awaitable[Sequence[Prediction | GatewayError]]:
+    ) -> Awaitable[Predictions]:
         """The prediction for each row, or what is wrong with it."""
         if len(rows) == 1 and isinstance(rows[0], Row):
             return self._answers(route, signature, [rows[0]], top_k, deadline)
@@ -207,7 +202,7 @@ class Predictor:
 
     async def _by_groups(
         self, route: Route, signature: Signature, rows: Rows, top_k: int, deadline: float
-    ) -> Sequence[Prediction | GatewayError]:
+    ) -> Predictions:
         predictions: list[Prediction | GatewayError | None] = [
             row if isinstance(row, GatewayError) else None for row in rows
         ]
@@ -223,7 +218,7 @@ class Predictor:
 
     async def _answers(
         self, route: Route, signature: Signature, rows: Sequence[Row], top_k: int, deadline: float
-    ) -> Sequence[Prediction | GatewayError]:
+    ) -> Predictions:
         """The predictions for rows of one shape, or for each of them what went wrong with all."""
         servable = route.servable
         contract = servable.contract
@@ -261,10 +256,15 @@ class Predictor:
         """Each answer with a receipt; of a part of a batch the whole batch has its receipts made at once."""
         if not isinstance(outputs, Part) or (everybody := of_all_rows(outputs)) is None:
             return [Prediction(self._receipt(route, answer), answer) for answer in answers]
-        receipts_ = outputs.batch.receipts.get(route.variant)
-        if receipts_ is None:
-            receipts_ = outputs.batch.receipts[route.variant] = [self._receipt(route, answer) for answer in everybody]
-        return [Prediction(receipts_[place], answer) for place, answer in enumerate(answers, outputs.start)]
+        predictions: list[Prediction] | None = outputs.batch.predictions.get(route.variant)
+        if predictions is None:
+            predictions = [Prediction(self._receipt(route, answer), answer) for answer in everybody]
+            outputs.batch.predictions[route.variant] = predictions
+        mine = predictions[outputs.start : outputs.start + outputs.rows]
+        if mine[0].answer is answers[0]:
+            return mine
+        # Another number of classes was asked for.
+        return [Prediction(prediction.receipt, answer) for prediction, answer in zip(mine, answers, strict=True)]
 
     def _receipt(self, route: Route, answer: Answer) -> str:
         servable, variant = route.servable, route.variant

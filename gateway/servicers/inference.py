@@ -130,16 +130,17 @@ class Inference(InferenceServiceServicer):
         call.instances += count
         if call.sticky_key:
             query = query._replace(sticky_key=call.sticky_key)
-        result = await self._predictor.predict(query, call.deadline_within(self._default_timeout))
-        call.answered_by(result.servable.version, result.variant)
-        errors = [prediction for prediction in result.predictions if isinstance(prediction, GatewayError)]
+        route, predicted = await self._predictor.predict(query, call.deadline_within(self._default_timeout))
+        version = route.servable.version
+        call.answered_by(version, route.variant)
+        errors = [prediction for prediction in predicted if isinstance(prediction, GatewayError)]
         if errors:
             call.failed_instances += len(errors)
             for error in errors:
                 self._metrics.instance_errors.labels(model, error.reason).inc()
             if len(errors) == count:
                 raise located(errors[0], "instances[0]")
-        return predictions.response(model, result.servable.version, result.predictions)
+        return predictions.response(model, version, predicted)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """Describes one model."""

@@ -9,15 +9,16 @@ import grpc.aio
 import numpy as np
 
 from gateway.answers import Classification
-from gateway.backend import Array, TensorSpec
+from gateway.backend import TensorSpec
 from gateway.call import current_call
 from gateway.catalog import Catalog, Servable
 from gateway.errors import InvalidInput, NotReady
-from gateway.predictor import Batch, Inference, Predictor
+from gateway.predictor import Batch, Prediction, Predictor
 from gateway.router import route, signature_of
 from gateway.servicers import open_inference_tensors as tensors
 from gateway.servicers.access import authorized
 from gateway.servicers.infer_requests import InferRequest, InferRequests, Wanted
+from gateway.servicers.open_inference_tensors import Output
 from serving.wire import open_inference_pb2 as oip
 
 NAME = "inference.GRPCInferenceService"
@@ -104,10 +105,9 @@ class OpenInference:
         inference = await self._predictor.infer(batch, call.deadline_within(self._default_timeout))
         call.answered_by(inference.servable.version, inference.variant)
         call.instances = inference.rows
-        outputs = _wanted(request.outputs, _derived(inference) | dict(inference.outputs))
-        # As it was asked, where the types allow.
-        raw = request.raw or not all(tensors.typed(array.dtype) for array in outputs.values())
-        return tensors.response(model.name, str(inference.servable.version), request.id, outputs, raw=raw)
+        outputs = _wanted(request.outputs, _derived(inference.predictions) | dict(inference.outputs))
+        # As it was asked.
+        return tensors.response(model.name, str(inference.servable.version), request.id, outputs, raw=request.raw)
 
     def _route(self, name: str, version: str) -> Servable:
         model = authorized(self._catalog, name)
@@ -125,7 +125,7 @@ def _number(version: str) -> int:
     return int(version)
 
 
-def _wanted(wanted: Sequence[Wanted], outputs: dict[str, Array]) -> dict[str, Array]:
+def _wanted(wanted: Sequence[Wanted], outputs: dict[str, Output]) -> dict[str, Output]:
     """The outputs that are asked for, or all."""
     for place, (name, unsupported) in enumerate(wanted):
         if name not in outputs:
@@ -143,17 +143,16 @@ def _wanted(wanted: Sequence[Wanted], outputs: dict[str, Array]) -> dict[str, Ar
     return {name: outputs[name] for name, _ in wanted} if wanted else outputs
 
 
-def _derived(inference: Inference) -> dict[str, Array]:
+def _derived(predictions: Sequence[Prediction]) -> dict[str, Output]:
     """What the contract makes of the outputs, for each row."""
-    if not inference.predictions:
+    if not predictions:
         return {}
-    answers = [prediction.answer for prediction in inference.predictions]
-    ids = _strings([prediction.receipt for prediction in inference.predictions])
-    best = [answer.top[0] for answer in answers if isinstance(answer, Classification)]
+    ids = [receipt for receipt, _ in predictions]
+    best = [answer.top[0] for _, answer in predictions if isinstance(answer, Classification)]
     if not best:
         return {PREDICTION_ID: ids}
     return {
-        LABEL: _strings([score.label for score in best]),
+        LABEL: [score.label for score in best],
         CONFIDENCE: np.array([score.score for score in best], np.float32),
         PREDICTION_ID: ids,
     }
@@ -169,12 +168,6 @@ def _derived_specs(servable: Servable) -> dict[str, TensorSpec]:
         "raw": {},
     }
     return {name: TensorSpec(name, dtype, (-1,)) for name, dtype in types[task].items()}
-
-
-def _strings(texts: list[str]) -> Array:
-    array = np.empty(len(texts), object)
-    array[:] = [text.encode() for text in texts]
-    return array
 
 
 def _metadata(spec: TensorSpec) -> oip.ModelMetadataResponse.TensorMetadata:

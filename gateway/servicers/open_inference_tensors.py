@@ -33,11 +33,16 @@ _TYPES: dict[str, tuple["np.dtype[Any]", str]] = {
     "BYTES": (np.dtype(object), "bytes_contents"),
 }
 _NAMES = {dtype: name for name, (dtype, _) in _TYPES.items()}
+_BY_NUMBER = {dtype.num: name for dtype, name in _NAMES.items()}
 _LENGTH = struct.Struct("<I")
 _MAX_DIMENSIONS = 32
 _BIG_ENDIAN = ">" if sys.byteorder == "little" else "="
 # Fields of ModelInferResponse: id and raw_output_contents.
 _ID, _RAW_CONTENTS = b"\x1a", b"\x32"
+
+Output = Array | list[str]
+"""A tensor, or texts: BYTES of shape [n]."""
+_Layout = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
 def datatype(dtype: "np.dtype[Any]") -> str:
@@ -65,55 +70,65 @@ def inputs(request: oip.ModelInferRequest) -> dict[str, Array]:
     return arrays
 
 
-def response(model: str, version: str, id_: str, outputs: Mapping[str, Array], *, raw: bool) -> bytes:
-    """A ModelInferResponse on the wire, with the outputs in raw_output_contents or in the typed contents."""
-    if not raw:
-        message = oip.ModelInferResponse(model_name=model, model_version=version, id=id_)
-        for name, array in outputs.items():
-            kind = _carried(name, array.dtype)
-            tensor = message.outputs.add(name=name, datatype=kind, shape=array.shape)
-            getattr(tensor.contents, _TYPES[kind][1]).extend(array.ravel().tolist())
+def response(model: str, version: str, id_: str, outputs: Mapping[str, Output], *, raw: bool) -> bytes:
+    """A ModelInferResponse on the wire: outputs in raw_output_contents if `raw`, else in typed contents if all can be.
+
+    Unsupported for a type that does not travel.
+    """
+    layout = tuple([(name, *_described(name, output)) for name, output in outputs.items()])
+    if not raw and all(_TYPES[kind][1] for _, kind, _ in layout):
+        message = _without_contents(model, version, layout)
+        message.id = id_
+        for tensor, output in zip(message.outputs, outputs.values(), strict=True):
+            values = [text.encode() for text in output] if isinstance(output, list) else output.ravel().tolist()
+            getattr(tensor.contents, _TYPES[tensor.datatype][1]).extend(values)
         return message.SerializeToString()
-    layout = tuple([(name, array.dtype, array.shape) for name, array in outputs.items()])
-    parts = [_without_contents(model, version, layout)]
+    parts = [_beginning(model, version, layout)]
     if id_:
         encoded = id_.encode()
         parts += (_ID, length(len(encoded)), encoded)
-    for array in outputs.values():
-        content = _raw(array)
+    for output in outputs.values():
+        content = _raw(output)
         parts += (_RAW_CONTENTS, length(len(content)), content)
     return b"".join(parts)
 
 
-@lru_cache(1024)
-def _without_contents(
-    model: str, version: str, layout: tuple[tuple[str, "np.dtype[Any]", tuple[int, ...]], ...]
-) -> bytes:
-    """A response but for its id and its contents: the same from call to call."""
+def _described(name: str, output: Output) -> tuple[str, tuple[int, ...]]:
+    """The datatype and the shape of an output."""
+    if isinstance(output, list):
+        return "BYTES", (len(output),)
+    # A dtype takes long to hash, its number does not.
+    kind = _BY_NUMBER.get(output.dtype.num)
+    if kind is None:
+        raise Unsupported(f"the output {name!r} is {type_name(output.dtype)}, which this protocol does not carry")
+    return kind, output.shape
+
+
+def _without_contents(model: str, version: str, layout: _Layout) -> oip.ModelInferResponse:
     message = oip.ModelInferResponse(model_name=model, model_version=version)
-    for name, dtype, shape in layout:
-        message.outputs.add(name=name, datatype=_carried(name, dtype), shape=shape)
-    return message.SerializeToString()
+    for name, kind, shape in layout:
+        message.outputs.add(name=name, datatype=kind, shape=shape)
+    return message
 
 
-def _carried(name: str, dtype: "np.dtype[Any]") -> str:
-    kind = datatype(dtype)
-    if not kind:
-        raise Unsupported(f"the output {name!r} is {type_name(dtype)}, which this protocol does not carry")
-    return kind
+@lru_cache(1024)
+def _beginning(model: str, version: str, layout: _Layout) -> bytes:
+    """A response but for its id and its contents: the same from call to call."""
+    return _without_contents(model, version, layout).SerializeToString()
 
 
-def _raw(array: Array) -> bytes:
-    if array.dtype == object:
-        return b"".join([_LENGTH.pack(len(value)) + value for value in array.ravel().tolist()])
-    if array.dtype.byteorder == _BIG_ENDIAN:
-        array = array.astype(array.dtype.newbyteorder("<"))
-    return array.tobytes()
+def _raw(output: Output) -> bytes:
+    if isinstance(output, list):
+        return _joined([text.encode() for text in output])
+    if output.dtype == object:
+        return _joined(output.ravel().tolist())
+    if output.dtype.byteorder == _BIG_ENDIAN:
+        output = output.astype(output.dtype.newbyteorder("<"))
+    return output.tobytes()
 
 
-def typed(dtype: "np.dtype[Any]") -> bool:
-    """Whether elements of this type can travel in the typed contents."""
-    return bool(_TYPES.get(datatype(dtype), (None, ""))[1])
+def _joined(values: list[bytes]) -> bytes:
+    return b"".join([_LENGTH.pack(len(value)) + value for value in values])
 
 
 def _to_numpy(tensor: oip.ModelInferRequest.InferInputTensor, raw: bytes | None, field: str) -> Array:

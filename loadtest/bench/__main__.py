@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from loadtest.bench import floors
 from loadtest.bench.load import Figure, Load, LoadError, Target, run
@@ -93,9 +94,6 @@ def all_cases() -> list[Case]:
     """What is measured, the ordinary call first."""
     sample = next(iter(sorted(MODELS.glob(f"{MODEL}/*/assets.extra/samples/7-*.png"))))
     tensor = np.zeros((28, 28), np.float32)
-    # A stroke, since a blank page is refused.
-    stroke = np.zeros((28, 28), np.uint8)
-    stroke[6:22, 12:16] = 255
 
     def predict(*instances: Any) -> bytes:
         return predict_request(list(instances), model=MODEL, version=0, signature="", top_k=0).SerializeToString()
@@ -103,7 +101,7 @@ def all_cases() -> list[Case]:
     tfs_predict = "/tensorflow.serving.PredictionService/Predict"
     return [
         Case("tensor", PREDICT, predict(tensor)),
-        Case("pixels", PREDICT, predict(pixels(stroke))),
+        Case("pixels", PREDICT, predict(pixels(np.asarray(Image.open(sample))))),
         Case("PNG", PREDICT, predict(sample)),
         Case("TFS", tfs_predict, _tfs_request(tensor)),
         Case("TFS, passed on", tfs_predict, _tfs_request(tensor, alone=True)),

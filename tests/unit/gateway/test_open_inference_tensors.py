@@ -30,10 +30,11 @@ def numbers() -> st.SearchStrategy[np.ndarray]:
 @given(array=numbers() | BYTES, raw=st.booleans())
 def test_there_and_back(array: np.ndarray, raw: bool) -> None:
     """What goes out as an output and comes in as an input is the same array."""
-    raw = raw or not tensors.typed(array.dtype)
     answer = oip.ModelInferResponse.FromString(tensors.response("m", "7", "é", {"x": array}, raw=raw))
     assert (answer.model_name, answer.model_version, answer.id) == ("m", "7", "é")
     output = answer.outputs[0]
+    raw = raw or array.dtype in (np.float16, ml_dtypes.bfloat16)
+    assert bool(answer.raw_output_contents) == raw
     request = oip.ModelInferRequest(raw_input_contents=answer.raw_output_contents)
     request.inputs.add(
         name="x", datatype=output.datatype, shape=output.shape, contents=None if raw else output.contents
@@ -57,6 +58,18 @@ def test_anything(datatype: str, shape: list[int], raw: bytes | None, contents: 
     request.inputs.add(name="x", datatype=datatype, shape=shape, contents=contents or None)
     with contextlib.suppress(InvalidInput):
         assert tensors.inputs(request)["x"].shape == tuple(shape)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_texts(raw: bool) -> None:
+    """Texts are a tensor of BYTES."""
+    answer = oip.ModelInferResponse.FromString(tensors.response("m", "1", "", {"x": ["é", ""]}, raw=raw))
+    (output,) = answer.outputs
+    request = oip.ModelInferRequest(raw_input_contents=answer.raw_output_contents)
+    request.inputs.add(
+        name="x", datatype=output.datatype, shape=output.shape, contents=None if raw else output.contents
+    )
+    assert tensors.inputs(request)["x"].tolist() == ["é".encode(), b""]
 
 
 def test_types_that_do_not_travel() -> None:

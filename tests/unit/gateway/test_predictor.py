@@ -3,13 +3,13 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from gateway.answers import Classification, Raw
-from gateway.catalog import Catalog, State
+from gateway.catalog import Catalog, Servable, State
 from gateway.errors import (
     BackendUnavailable,
     DeadlineExceeded,
@@ -23,7 +23,7 @@ from gateway.errors import (
 )
 from gateway.instances import Image, Instance, Pixels, Tensors
 from gateway.metrics import Metrics
-from gateway.predictor import Batch, Prediction, Predictor, Query, Result
+from gateway.predictor import Batch, Prediction, Predictions, Predictor, Query
 from gateway.receipts import Receipts
 from gateway.upstream import BatchLimits, Upstream
 from tests.fakes import digits
@@ -41,6 +41,13 @@ def backend() -> FakeBackend:
         contract=digits.contract().model_dump_json(),
         compute=lambda inputs: {"probabilities": brightest_row(inputs["image"])},
     )
+
+
+class Result(NamedTuple):
+    """What came of a query."""
+
+    servable: Servable
+    predictions: Predictions
 
 
 class Core:
@@ -66,7 +73,8 @@ class Core:
 
     async def predict(self, *instances: Instance | GatewayError, model: str = "digits", **options: Any) -> Result:
         """Predicts on instances."""
-        return await self.predictor.predict(Query(model, instances, **options), time.monotonic() + 5)
+        route, predictions = await self.predictor.predict(Query(model, instances, **options), time.monotonic() + 5)
+        return Result(route.servable, predictions)
 
     async def error(self, *instances: Instance, **options: Any) -> GatewayError:
         """The error of the only instance."""
