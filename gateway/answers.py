@@ -73,8 +73,10 @@ def of_all_rows(part: Part) -> Sequence[Answer] | None:
 
 def _classifications(labels: Sequence[str], order: Array, scores: Array) -> list[Answer]:
     """The answers whose classes are `order` and their scores `scores`, a row each."""
+    # Past the constructors of named tuples, which are Python's: this runs for each class of each row.
+    new = tuple.__new__
     return [
-        Classification(tuple([Score(labels[index], index, score) for index, score in zip(best, values, strict=True)]))
+        new(Classification, [tuple([new(Score, (labels[i], i, score)) for i, score in zip(best, values, strict=True)])])
         for best, values in zip(order.tolist(), scores.tolist(), strict=True)
     ]
 

@@ -149,7 +149,8 @@ async def serve(
         tuple(name for service in services for name in service.names),
         models=settings.auth.health_names_models,
     )
-    interceptors = _interceptors(settings, guards, metrics, tracing)
+    access_log = AccessLog(settings.log.calls_per_second)
+    interceptors = _interceptors(access_log, guards, metrics, tracing)
     server = _server(settings, interceptors, services, health, stopping)
     rest = rest_application(
         settings,
@@ -212,7 +213,7 @@ async def serve(
         task.cancel()
     http.should_exit = True
     await asyncio.gather(http_task, *background, return_exceptions=True)
-    await _close(parts, guards, backend, tracing)
+    await _close(parts, guards, backend, tracing, access_log)
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
 
@@ -299,9 +300,11 @@ def _tracing(metrics: Metrics) -> "Tracing | None":
     return tracing
 
 
-def _interceptors(settings: Settings, guards: Guards, metrics: Metrics, tracing: "Tracing | None") -> list[Interceptor]:
+def _interceptors(
+    access_log: AccessLog, guards: Guards, metrics: Metrics, tracing: "Tracing | None"
+) -> list[Interceptor]:
     """Outermost first. A call that is refused has an id, a log line and a count all the same."""
-    before: list[Interceptor] = [AccessLog(settings.log.calls_per_second), CallMetrics(metrics)]
+    before: list[Interceptor] = [access_log, CallMetrics(metrics)]
     if tracing is None:
         return [RequestId(), *before, guards.authentication, guards.call_limits, guards.admission]
     return [
@@ -358,12 +361,19 @@ async def _drain(
     await server.stop(settings.drain.grace)
 
 
-async def _close(parts: Sequence[Part], guards: Guards, backend: TensorFlowServing, tracing: "Tracing | None") -> None:
+async def _close(
+    parts: Sequence[Part],
+    guards: Guards,
+    backend: TensorFlowServing,
+    tracing: "Tracing | None",
+    access_log: AccessLog,
+) -> None:
     await asyncio.gather(*(part.close() for part in parts))
     await guards.close()
     await backend.close()
     if tracing:
         await tracing.close()
+    access_log.flush()
 
 
 async def _publish(servicer: Health, metrics: Metrics) -> None:

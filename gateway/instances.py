@@ -204,27 +204,24 @@ def to_row(instance: Tensors, signature: Signature) -> Row:
 
     InvalidInput if the instance does not fit, Unsupported if the signature takes no batch.
     """
-    values: dict[str, Array] = {}
+    inputs, row = signature.inputs, Row()
     for name, array in instance.values.items():
-        if name is None:
-            if len(signature.inputs) != 1:
-                raise InvalidInput(
-                    f"the signature takes {len(signature.inputs)} inputs, send them by name: {_expected(signature)}",
-                    reason="TENSOR_NAMES_MISMATCH",
-                )
-            values[next(iter(signature.inputs))] = array
-        else:
-            values[name] = array
-    if values.keys() != signature.inputs.keys():
+        if name is None and len(inputs) != 1:
+            raise InvalidInput(
+                f"the signature takes {len(inputs)} inputs, send them by name: {_expected(signature)}",
+                reason="TENSOR_NAMES_MISMATCH",
+            )
+        row[next(iter(inputs)) if name is None else name] = array
+    if row.keys() != inputs.keys():
         raise InvalidInput(
-            f"the instance has the tensors {sorted(values)}; expected {_expected(signature)}",
+            f"the instance has the tensors {sorted(row)}; expected {_expected(signature)}",
             reason="TENSOR_NAMES_MISMATCH",
         )
-    for name, array in values.items():
-        spec = signature.inputs[name]
+    for name, spec in inputs.items():
+        array = row[name]
         if array.dtype is not spec.dtype or array.shape != spec.row:
             _check_tensor(array, spec)
-    return Row(values)
+    return row
 
 
 def _check_tensor(array: Array, spec: TensorSpec) -> None:

@@ -7,6 +7,9 @@ import structlog
 
 from gateway.settings import LogSettings
 
+TIME = structlog.processors.MaybeTimeStamper(fmt="iso", utc=True)
+"""Adds the time to an event that has none."""
+
 
 def configure(settings: LogSettings, **fields: object) -> None:
     """Sets the process's logging up, with `fields` in every line; called once, at start."""
@@ -24,7 +27,7 @@ def configure(settings: LogSettings, **fields: object) -> None:
         processors=[
             structlog.processors.add_log_level,
             *([add_fields] if fields else []),
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            TIME,
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),

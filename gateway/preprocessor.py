@@ -54,11 +54,13 @@ class Preprocessor:
         self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
     ) -> Rows | Awaitable[Rows]:
         """Each instance's row, or what is wrong with it. What takes time returns an awaitable."""
-        checked = [_checked(instance, servable, signature) for instance in instances]
-        for one in checked:
-            if not isinstance(one, (Row, GatewayError)):
-                return self._preprocessed(servable, checked)
-        return cast("Rows", checked)
+        checked: list[Row | GatewayError | Picture | Record] = []
+        done = True
+        for instance in instances:
+            one = _checked(instance, servable, signature)
+            checked.append(one)
+            done = done and isinstance(one, (Row, GatewayError))
+        return cast("Rows", checked) if done else self._preprocessed(servable, checked)
 
     async def _preprocessed(
         self, servable: Servable, instances: Sequence[Row | GatewayError | Picture | Record]

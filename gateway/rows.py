@@ -37,7 +37,11 @@ def fault(row: Row) -> NotFinite | None:
 def stacked(rows: Sequence[Row]) -> dict[str, Array]:
     """Rows of one shape as the model's inputs, with the batch dimension."""
     if len(rows) == 1:
-        return {name: array[np.newaxis] for name, array in rows[0].items()}
+        (row,) = rows
+        if len(row) == 1:
+            ((name, array),) = row.items()
+            return {name: array[np.newaxis]}
+        return {name: array[np.newaxis] for name, array in row.items()}
     return {name: _joined([row[name] for row in rows]) for name in rows[0]}
 
 
