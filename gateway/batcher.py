@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +19,7 @@ from gateway.backend import Array, Tensors
 from gateway.batch import Batch, Part
 from gateway.errors import BackendFailed, BackendRejected, DeadlineExceeded, GatewayError, InvalidInput, Overloaded
 from serving.gathering import Gathering
+from serving.on_loop import OnLoop
 
 RETRY_AFTER = 0.1
 # Who has less time than this, in seconds, does not wait for others, and takes along those who do.
@@ -58,7 +58,7 @@ class _Flight:
     task: "asyncio.Task[None] | None" = None
 
 
-class Batcher:
+class Batcher(OnLoop):
     """A queue of rows in front of one signature of one version."""
 
     def __init__(
@@ -84,11 +84,6 @@ class Batcher:
         # One timer for all: one for each request would cost as much as the rest of its way through here.
         self._timer: asyncio.TimerHandle | None = None
         self._timer_deadline = math.inf
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        # Asking Python takes a system call until 3.12.
-        return asyncio.get_running_loop()
 
     @property
     def busy(self) -> bool:

@@ -7,9 +7,6 @@ import structlog
 
 from gateway.settings import LogSettings
 
-TIME = structlog.processors.MaybeTimeStamper(fmt="iso", utc=True)
-"""Adds the time to an event that has none."""
-
 
 def configure(settings: LogSettings, **fields: object) -> None:
     """Sets the process's logging up, with `fields` in every line; called once, at start."""
@@ -27,7 +24,8 @@ def configure(settings: LogSettings, **fields: object) -> None:
         processors=[
             structlog.processors.add_log_level,
             *([add_fields] if fields else []),
-            TIME,
+            # Lines of calls that were kept have the time of their call.
+            structlog.processors.MaybeTimeStamper(fmt="iso", utc=True),
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),

@@ -23,6 +23,7 @@ from gateway.instances import (
     to_row,
 )
 from serving.gathering import Gathering
+from serving.on_loop import OnLoop
 from serving.preprocessing.decode import claimed_pixels
 
 Picture = Image | Pixels
@@ -36,7 +37,7 @@ INLINE_VALUES = 512
 _AT_ONCE = 32
 
 
-class Preprocessor:
+class Preprocessor(OnLoop):
     """Makes rows of instances. Small images that come one upon the other are made together (see `serving.gathering`).
     With `sources` rows know of what image they are.
 
@@ -101,10 +102,10 @@ class Preprocessor:
 
     def _in_thread(self, make: Callable[..., Rows], *arguments: Any, **options: Any) -> "asyncio.Future[Rows]":
         call = functools.partial(make, *arguments, **options)
-        return asyncio.get_running_loop().run_in_executor(self._executor, call)
+        return self._loop.run_in_executor(self._executor, call)
 
     def _together(self, servable: Servable, images: Sequence[Picture]) -> "asyncio.Future[Rows]":
-        done: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Rows] = self._loop.create_future()
         self._gathering.arrived(first=not self._waiting)
         self._waiting.append((servable, images, done))
         self._count += len(images)

@@ -7,7 +7,8 @@ and a batch costs as much as a few requests. So they leave when the loop has tur
 import asyncio
 import time
 from collections.abc import Callable
-from functools import cached_property
+
+from serving.on_loop import OnLoop
 
 # Turns without an arrival until they leave: more if more left together the last time. Who is alone waits for 4 turns,
 # some tens of microseconds.
@@ -19,7 +20,7 @@ _HELD = 0.9
 _MAX_SECONDS = 0.015
 
 
-class Gathering:
+class Gathering(OnLoop):
     """Calls `leave`, which returns how many left, when it is time; for one event loop."""
 
     def __init__(self, leave: Callable[[], int]) -> None:
@@ -30,11 +31,6 @@ class Gathering:
         self._patience = _TURNS_EACH
         self._next: asyncio.Handle | None = None
         self._hurried = False
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        # Asking Python takes a system call until 3.12.
-        return asyncio.get_running_loop()
 
     def arrived(self, *, first: bool) -> None:
         """Notes that one more waits; `first` if nobody did before."""

@@ -9,13 +9,13 @@ import structlog
 from gateway.call import Call
 from gateway.errors import GatewayError
 from gateway.interceptors.interceptor import Interceptor
-from gateway.logs import TIME
 
 log = structlog.get_logger("gateway.access")
 
 # Lines of calls that went well that are written at once, each second. The next wait, this long in seconds, for others:
 # together they cost what a few do one by one.
 _AT_ONCE, _WAIT = 10, 0.1
+_STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 class AccessLog(Interceptor):
@@ -56,7 +56,7 @@ class AccessLog(Interceptor):
             log.info("call", **fields)
 
     def _keep(self, fields: dict[str, object]) -> None:
-        self._kept.append(TIME(log, "info", fields))
+        self._kept.append(_STAMP(log, "info", fields))
         if len(self._kept) == 1:
             asyncio.get_running_loop().call_later(_WAIT, self.flush)
 

@@ -17,12 +17,15 @@ from pathlib import Path
 
 from loadtest.bench.load import Figure, Load, LoadError, Target, run
 from loadtest.model import newest, request_of
+from serving.transport.default import installed_transports
 from stack.__main__ import MODEL, MODELS
 from stack.processes import child
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-ECHO, UNBATCHED, BATCHED = "bare grpc.aio echo", "embedded", "embedded, batching"
-SERVERS: dict[str, list[str]] = {UNBATCHED: [], BATCHED: ["--enable_batching"]}
+ECHO, UNBATCHED, BATCHED, ENVOY = "bare grpc.aio echo", "embedded", "embedded, batching", "the same inside Envoy"
+SERVERS = {UNBATCHED: [], BATCHED: ["--enable_batching"]}
+if "envoy" in installed_transports():
+    SERVERS[ENVOY] = ["--enable_batching", "--transport=envoy"]
 START_TIMEOUT = 120
 WARM_UP = 0.1
 MANY = 128
@@ -49,6 +52,8 @@ CASES = (
 )
 # What must hold: ratios to the echo of single rows, 128 at once, and to the in-process rows a second of 128-row calls.
 FLOORS = {"unbatched / echo": 0.22, "batched / echo": 0.65, "rows/s / in-process": 0.5}
+if ENVOY in SERVERS:
+    FLOORS["inside Envoy / echo"] = 2.0
 
 
 def main() -> int:
@@ -127,11 +132,14 @@ def _ratios(figures: dict[tuple[str, Case], Figure], in_process: dict[int, float
     (crowd,) = (case for case in CASES if case.rows == 1 and case.concurrency == MANY)
     (many,) = (case for case in CASES if case.rows == MANY)
     echo = figures[ECHO, crowd].rate
-    return {
+    ratios = {
         "unbatched / echo": figures[UNBATCHED, crowd].rate / echo,
         "batched / echo": figures[BATCHED, crowd].rate / echo,
         "rows/s / in-process": figures[UNBATCHED, many].rate * MANY / in_process[MANY],
     }
+    if (ENVOY, crowd) in figures:
+        ratios["inside Envoy / echo"] = figures[ENVOY, crowd].rate / echo
+    return ratios
 
 
 def _print(figures: dict[tuple[str, Case], Figure], in_process: dict[int, float], ratios: dict[str, float]) -> None:

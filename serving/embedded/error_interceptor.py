@@ -27,6 +27,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     Requests are parsed here, so that bytes which are no message are the caller's error and not the server's.
     """
 
+    by_method = True
+    """A handler goes by its method alone: who asks once need not ask again."""
+
     def __init__(self) -> None:
         # A method's handler is always the same, and wrapped once: a call costs nothing to look up.
         self._wrapped: dict[str, Handler] = {}

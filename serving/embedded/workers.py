@@ -11,6 +11,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
+from serving.on_loop import OnLoop
+
 Work = TypeVar("Work")
 
 
@@ -22,7 +24,7 @@ class _Job(NamedTuple):
     on_end: Callable[[], None]
 
 
-class Workers:
+class Workers(OnLoop):
     """At most `count` threads, made as they are needed; belongs to one event loop."""
 
     def __init__(self, count: int) -> None:
@@ -38,11 +40,10 @@ class Workers:
 
         `on_end` is called on the loop once that is behind it, even if nobody waits any more.
         """
-        loop = asyncio.get_running_loop()
-        answer = loop.create_future()
+        answer = self._loop.create_future()
         self._running += 1
         if len(self._threads) < min(self._running, self._count):
-            thread = Thread(target=self._run_all, args=(loop,), name=f"call_{len(self._threads)}", daemon=True)
+            thread = Thread(target=self._run_all, name=f"call_{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
         self._jobs.put(_Job(work, answer, on_end))
@@ -55,7 +56,7 @@ class Workers:
         for thread in self._threads:
             thread.join()
 
-    def _run_all(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _run_all(self) -> None:
         while job := self._jobs.get():
             result, error = None, None
             try:
@@ -66,7 +67,7 @@ class Workers:
             self._ended.append((job, result, error))
             if not self._woken:
                 self._woken = True
-                loop.call_soon_threadsafe(self._answer)
+                self._loop.call_soon_threadsafe(self._answer)
             # Not kept until the next one comes.
             del job, result, error
 

@@ -12,6 +12,7 @@ from serving.embedded.batching.errors import BatchQueueFull, BatchQueueTooShort,
 from serving.embedded.batching.execution import Outcome, Rows
 from serving.embedded.batching.parameters import Parameters
 from serving.embedded.servable import Call
+from serving.on_loop import OnLoop
 from serving.wire.codec import Array
 
 Start: TypeAlias = Callable[[Sequence[Rows]], "Future[list[Outcome]]"]
@@ -51,7 +52,7 @@ class Batch:
         task.batch = self
 
 
-class Queue:
+class Queue(OnLoop):
     """Forms batches, which `start` runs; `on_due` hears of each that may leave, and of each task that joins one.
 
     `call_later` is the event loop's.
@@ -106,9 +107,8 @@ class Queue:
             if (not batch or batch.size + count > limit) and len(self._batches) >= parameters.max_enqueued_batches:
                 raise BatchQueueFull(len(self._batches), parameters.max_enqueued_batches)
             rows = [Rows(call.arguments, count)]
-        loop = asyncio.get_running_loop()
         now = time.monotonic()
-        tasks = [Task(part, loop.create_future(), now) for part in rows]
+        tasks = [Task(part, self._loop.create_future(), now) for part in rows]
         for task in tasks:
             self._add(task, kind)
         return tasks

@@ -5,12 +5,12 @@ import contextlib
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from serving.on_loop import OnLoop
 from serving.transport.asgi.call import Call, Scope, Send
 from serving.transport.asgi.errors import CallError, ClientGoneError
 from serving.transport.asgi.registry import CallDetails, Registry
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 PROBE_INTERVAL = 0.25
 
 
-class GrpcApplication:
+class GrpcApplication(OnLoop):
     """Serves what registers, with `interceptors` around it, to an ASGI host over HTTP/2.
 
     A message beyond `max_message_bytes` (-1: any) is answered with RESOURCE_EXHAUSTED.
@@ -81,11 +81,6 @@ class GrpcApplication:
             await call.fail(grpc.StatusCode.UNKNOWN, "the method failed unexpectedly")
         finally:
             self._leave(call)
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that calls run on; asking Python takes a system call until 3.12."""
-        return asyncio.get_running_loop()
 
     async def stop(self, grace: float | None) -> None:
         """Refuses calls from now on, waits up to `grace` seconds for those under way, and then ends them."""
