@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from loadtest.bench import floors
-from loadtest.bench.load import Figure, Load, LoadError, Target, run
+from loadtest.bench.load import Load, LoadError, Target, run
 from serving.transport.default import installed_transports
 from serving.wire import codec
 from serving.wire import open_inference_pb2 as oip
@@ -29,7 +29,6 @@ MANY = 32
 WARM_UP = 0.1
 # Number 1023, the integer 0.
 UNKNOWN_FIELD = b"\xf8\x3f\x00"
-Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class Case:
 def main() -> int:
     """Measures and prints a table; 1 if a call failed, or with --check if a floor was missed."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
-    parser.add_argument("--calls", type=int, default=8000, help="in each measurement (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="the median of them counts (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=5000, help="in each measurement (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="the median of them counts (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
     parser.add_argument("--plot", type=Path, help="also draw the ratios into this file")
     parser.add_argument("--check", action="store_true", help="end with status 1 if a floor is missed")
@@ -62,9 +61,7 @@ def main() -> int:
         echo_target = Target(
             echo.wait_for("serving on ", 30).split()[-1], "/bench.Echo/Echo", cases[0].message, pid=echo.pid
         )
-        targets: dict[Key, tuple[Target, Load]] = {}
-        for load in (floors.CROWD, floors.ALONE):
-            targets["", "echo", load] = echo_target, _load(load, options.calls)
+        targets: dict[floors.Key, tuple[Target, Load]] = {}
         for (transport, module), (address, http, gateway) in gateways(children).items():
             with Client(address, key=key) as client:
                 client.predict(np.zeros((28, 28), np.float32))
@@ -76,15 +73,14 @@ def main() -> int:
                 if case is cases[0]:
                     targets[transport, case.name, floors.ALONE] = target, _load(floors.ALONE, options.calls)
         try:
-            figures = _measure(targets, key, options.rounds, Path(scratch))
+            measured = _measure(echo_target, targets, key, options.rounds, Path(scratch))
         except LoadError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
-    alone = {load: figures.pop(("", "echo", load)) for load in (floors.CROWD, floors.ALONE)}
-    judged = floors.judge(figures, alone)
-    print("\n" + floors.table(judged, alone))
+    judged, echoes = floors.judge(measured), floors.echoes(measured)
+    print("\n" + floors.table(judged, echoes))
     if options.json:
-        floors.write(judged, alone, options.json)
+        floors.write(judged, echoes, options.json)
     if options.plot:
         floors.plot(judged, options.plot)
     return int(options.check and any(one.missed for one in judged))
@@ -129,16 +125,18 @@ def _load(name: str, calls: int) -> Load:
     return Load(max(calls // 8, 1), connections=1, streams=1) if name == floors.ALONE else Load(max(calls, 128))
 
 
-def _measure(targets: dict[Key, tuple[Target, Load]], key: str, rounds: int, scratch: Path) -> dict[Key, Figure]:
-    """The median of each, by rate. Round after round, so that a machine that slows down slows all of them."""
-    figures: dict[Key, list[Figure]] = {name: [] for name in targets}
+def _measure(
+    echo: Target, targets: dict[floors.Key, tuple[Target, Load]], key: str, rounds: int, scratch: Path
+) -> dict[floors.Key, list[floors.Pair]]:
+    """The figures of each target, round after round, each with the echo's under the same kind of load."""
+    measured: dict[floors.Key, list[floors.Pair]] = {name: [] for name in targets}
     for _ in range(rounds):
         for name, (target, load) in targets.items():
+            calls = 250 if name[-1] == floors.ALONE else 2500
+            beside = run(echo, key, Load(calls, load.connections, load.streams), scratch)
             run(target, key, Load(max(round(load.calls * WARM_UP), 128), load.connections, load.streams), scratch)
-            figures[name].append(run(target, key, load, scratch))
-    return {
-        name: sorted(measured, key=lambda figure: figure.rate)[len(measured) // 2] for name, measured in figures.items()
-    }
+            measured[name].append((run(target, key, load, scratch), beside))
+    return measured
 
 
 def _tfs_request(tensor: Any, *, alone: bool = False) -> bytes:

@@ -1,6 +1,7 @@
 """What the gateway must reach beside a bare grpc.aio echo in the same run, and whether it did."""
 
 import json
+import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +27,11 @@ RATES = {
 # Most time that half of the calls take, one after the other, as a multiple of the echo's.
 TIMES = {AIO: 4.0, ENVOY: 3.0}
 
+Key = tuple[str, str, str]
+"""Transport, case and load."""
+Pair = tuple[Figure, Figure]
+"""What a round came to, and the echo right before it: machines change their speed from one minute to the next."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -44,16 +50,30 @@ class Judged:
         return self.floor is not None and (self.ratio > self.floor if self.load == ALONE else self.ratio < self.floor)
 
 
-def judge(figures: dict[tuple[str, str, str], Figure], echo: dict[str, Figure]) -> list[Judged]:
-    """Each figure, by transport, case and load, beside the echo's under the same load."""
+def judge(measured: dict[Key, list[Pair]]) -> list[Judged]:
+    """What was measured, by transport, case and load: the ratio is the median of its rounds'."""
     judged = []
-    for (transport, case, load), figure in figures.items():
+    for (transport, case, load), pairs in measured.items():
         if load == ALONE:
-            floor, ratio = TIMES.get(transport), figure.p50 / echo[load].p50
+            floor, ratios = TIMES.get(transport), [figure.p50 / echo.p50 for figure, echo in pairs]
         else:
-            floor, ratio = RATES[transport].get(case), figure.rate / echo[load].rate
-        judged.append(Judged(transport, case, load, figure, ratio, floor))
+            floor, ratios = RATES[transport].get(case), [figure.rate / echo.rate for figure, echo in pairs]
+        typical = median_of([figure for figure, _ in pairs])
+        judged.append(Judged(transport, case, load, typical, statistics.median(ratios), floor))
     return judged
+
+
+def echoes(measured: dict[Key, list[Pair]]) -> dict[str, Figure]:
+    """The echo's median by load."""
+    found: dict[str, list[Figure]] = {}
+    for (_, _, load), pairs in measured.items():
+        found.setdefault(load, []).extend(echo for _, echo in pairs)
+    return {load: median_of(figures) for load, figures in found.items()}
+
+
+def median_of(figures: list[Figure]) -> Figure:
+    """The one in the middle, by rate."""
+    return sorted(figures, key=lambda figure: figure.rate)[len(figures) // 2]
 
 
 def table(judged: list[Judged], echo: dict[str, Figure]) -> str:
