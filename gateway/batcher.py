@@ -108,10 +108,13 @@ class Batcher(OnLoop):
             )
         kind = [(name, array.dtype, array.shape[1:]) for name, array in inputs.items()]
         item = _Item(inputs, rows, kind, deadline, self._loop.create_future(), mark, now)
-        self._gathering.arrived(first=not self._queue)
+        first = not self._queue
+        self._gathering.arrived(first=first)
         self._queue.append(item)
         self._queued_rows += rows
-        self._schedule()
+        # Those between go with the first.
+        if first or self._queued_rows >= self._max_rows:
+            self._schedule()
         if left < _HASTE:
             self._gathering.hurry()
         if deadline < self._timer_deadline:
