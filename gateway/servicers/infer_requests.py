@@ -64,8 +64,8 @@ class InferRequests:
             bool(request.raw_input_contents),
             partial(tensors.inputs, request),
         )
-        # Strings are of any length, and have to be read one by one.
-        if asked.raw and all(tensor.datatype != "BYTES" for tensor in request.inputs):
+        # Strings are of any length, and have to be read one by one; an id makes every request another.
+        if asked.raw and not asked.id and all(tensor.datatype != "BYTES" for tensor in request.inputs):
             return asked._replace(inputs=partial(self._first, raw, request, asked))
         return asked
 

@@ -97,9 +97,9 @@ def _described(name: str, output: Output) -> tuple[str, tuple[int, ...]]:
     """The datatype and the shape of an output."""
     if isinstance(output, list):
         return "BYTES", (len(output),)
-    # A dtype takes long to hash, its number does not.
-    kind = _BY_NUMBER.get(output.dtype.num)
-    if kind is None:
+    # A dtype takes long to hash, its number does not; some types have two.
+    kind = _BY_NUMBER.get(output.dtype.num) or datatype(output.dtype)
+    if not kind:
         raise Unsupported(f"the output {name!r} is {type_name(output.dtype)}, which this protocol does not carry")
     return kind, output.shape
 

@@ -15,6 +15,8 @@ from gateway.servicers.moulds import Moulds
 from tensorgate.v1 import inference_service_pb2 as pb
 
 _CHANNELS = (1, 3, 4)
+# Bytes. Larger images are of ever new lengths, and take so long to decode that parsing is nothing.
+_MAX_IMAGE = 1024
 
 
 class _Said(NamedTuple):
@@ -66,7 +68,7 @@ def _slot(
 ) -> tuple[Any, str, Callable[[bytes], Instance]] | None:
     """Where an instance's payload stands, and what makes an instance of another; None if it has none."""
     if isinstance(instance, Image):
-        return message, "image", Image
+        return (message, "image", Image) if len(instance.encoded) <= _MAX_IMAGE else None
     if isinstance(instance, Pixels):
         return message.pixels, "data", partial(_pixels_of, instance.array.shape)
     if isinstance(instance, Tensors) and message.HasField("tensor") and message.tensor.data:

@@ -14,7 +14,7 @@ from gateway.servicers.predict_requests import PredictRequests
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 
-PAYLOADS = st.one_of(st.binary(max_size=80), st.sampled_from([bytes(32), b"\x0a" * 20, bytes(3136)]))
+PAYLOADS = st.one_of(st.binary(max_size=80), st.sampled_from([bytes(32), b"\x0a" * 20, bytes(1000), bytes(3136)]))
 
 
 def tensor(data: bytes, strings: int = 0) -> pb.Instance:

@@ -72,6 +72,13 @@ def test_texts(raw: bool) -> None:
     assert tensors.inputs(request)["x"].tolist() == ["é".encode(), b""]
 
 
+def test_a_type_of_two_numbers() -> None:
+    """C's long and long long are one type."""
+    for letter in "lq":
+        answer = tensors.response("m", "1", "", {"x": np.zeros(1, letter)}, raw=True)
+        assert oip.ModelInferResponse.FromString(answer).outputs[0].datatype == "INT64"
+
+
 def test_types_that_do_not_travel() -> None:
     """A type that the protocol does not have is said to be so."""
     with pytest.raises(Unsupported, match="complex64"):
