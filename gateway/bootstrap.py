@@ -149,8 +149,7 @@ async def serve(
         tuple(name for service in services for name in service.names),
         models=settings.auth.health_names_models,
     )
-    access_log = AccessLog(settings.log.calls_per_second)
-    interceptors = _interceptors(access_log, guards, metrics, tracing)
+    interceptors = _interceptors(settings, guards, metrics, tracing)
     server = _server(settings, interceptors, services, health, stopping)
     rest = rest_application(
         settings,
@@ -213,7 +212,7 @@ async def serve(
         task.cancel()
     http.should_exit = True
     await asyncio.gather(http_task, *background, return_exceptions=True)
-    await _close(parts, guards, backend, tracing, access_log)
+    await _close(parts, guards, backend, tracing)
     executor.shutdown(cancel_futures=True)
     log.info("stopped")
 
@@ -300,11 +299,9 @@ def _tracing(metrics: Metrics) -> "Tracing | None":
     return tracing
 
 
-def _interceptors(
-    access_log: AccessLog, guards: Guards, metrics: Metrics, tracing: "Tracing | None"
-) -> list[Interceptor]:
+def _interceptors(settings: Settings, guards: Guards, metrics: Metrics, tracing: "Tracing | None") -> list[Interceptor]:
     """Outermost first. A call that is refused has an id, a log line and a count all the same."""
-    before: list[Interceptor] = [access_log, CallMetrics(metrics)]
+    before: list[Interceptor] = [AccessLog(settings.log.calls_per_second), CallMetrics(metrics)]
     if tracing is None:
         return [RequestId(), *before, guards.authentication, guards.call_limits, guards.admission]
     return [
@@ -361,19 +358,12 @@ async def _drain(
     await server.stop(settings.drain.grace)
 
 
-async def _close(
-    parts: Sequence[Part],
-    guards: Guards,
-    backend: TensorFlowServing,
-    tracing: "Tracing | None",
-    access_log: AccessLog,
-) -> None:
+async def _close(parts: Sequence[Part], guards: Guards, backend: TensorFlowServing, tracing: "Tracing | None") -> None:
     await asyncio.gather(*(part.close() for part in parts))
     await guards.close()
     await backend.close()
     if tracing:
         await tracing.close()
-    access_log.flush()
 
 
 async def _publish(servicer: Health, metrics: Metrics) -> None:

@@ -24,8 +24,7 @@ def configure(settings: LogSettings, **fields: object) -> None:
         processors=[
             structlog.processors.add_log_level,
             *([add_fields] if fields else []),
-            # Lines of calls that were kept have the time of their call.
-            structlog.processors.MaybeTimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),

@@ -1,8 +1,6 @@
 """One line a call: who asked what, how it ended, how long it took. No payloads, no secrets."""
 
-import asyncio
 import time
-from collections.abc import MutableMapping
 
 import structlog
 
@@ -11,11 +9,6 @@ from gateway.errors import GatewayError
 from gateway.interceptors.interceptor import Interceptor
 
 log = structlog.get_logger("gateway.access")
-
-# Lines of calls that went well that are written at once, each second. The next wait, this long in seconds, for others:
-# together they cost what a few do one by one.
-_AT_ONCE, _WAIT = 10, 0.1
-_STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 class AccessLog(Interceptor):
@@ -28,7 +21,6 @@ class AccessLog(Interceptor):
         self._second = 0
         self._written = 0
         self._skipped = 0
-        self._kept: list[MutableMapping[str, object]] = []
 
     def on_end(self, call: Call) -> None:
         """Logs the call: INFO if it went well or the caller is to blame, ERROR if the gateway or the backend is."""
@@ -43,22 +35,8 @@ class AccessLog(Interceptor):
         fields = _fields(call)
         if self._skipped:
             fields["skipped"], self._skipped = self._skipped, 0
-        if call.code == "OK" and self._written > _AT_ONCE:
-            self._keep(fields)
-            return
         ours = call.code in ("INTERNAL", "UNAVAILABLE", "UNKNOWN")
         (log.error if ours else log.info)("call", **fields)
-
-    def flush(self) -> None:
-        """Writes what waits."""
-        kept, self._kept = self._kept, []
-        for fields in kept:
-            log.info("call", **fields)
-
-    def _keep(self, fields: dict[str, object]) -> None:
-        self._kept.append(_STAMP(log, "info", fields))
-        if len(self._kept) == 1:
-            asyncio.get_running_loop().call_later(_WAIT, self.flush)
 
 
 def _fields(call: Call) -> dict[str, object]:

@@ -100,6 +100,8 @@ def test_tls(server: tuple[Child, str, Path], identity: Identity) -> None:
     with grpc.secure_channel(server[1], grpc.ssl_channel_credentials(identity.certificate)) as channel:
         response = PredictionServiceStub(channel).Predict(predict_request(X), timeout=TIMEOUT)
     np.testing.assert_array_equal(tf.make_ndarray(response.outputs["y"]), [[4]])
+    # On two addresses it is one server all the same, and on either transport.
+    assert server[0].log.read_text().count("wire version 1 is available") == 1
 
 
 @pytest.mark.parametrize("service", ["", "ModelService", "PredictionService"])

@@ -20,6 +20,7 @@ from serving.transport.asgi.call import Scope, Send
 from serving.transport.asgi.requests import Receive
 from serving.transport.envoy import certificates
 from serving.transport.envoy.admin import Admin
+from serving.transport.envoy.elsewhere import elsewhere
 from serving.transport.envoy.launched import ADMIN_SOCKET, DRAINING, SIGNALS, Launched
 from serving.transport.envoy.options import Tls
 
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _current: ContextVar["Host"] = ContextVar("current_host")
 _LISTENING = "listener_manager.workers_started"
+# Of the state of a listener's calls: the event loop that answers them, if it is not the listener's own.
+_ELSEWHERE = "elsewhere"
 _IDLE_NO_MORE = "overload.envoy.overload_actions.reduce_timeouts.scale_percent"
 _POLL = 0.01
 # Seconds; Envoy looks four times a second whether it is to tell them.
@@ -38,6 +41,9 @@ class Host:
 
     The program serves by an EnvoyServer. When it returns, the process ends with the status that it returned.
     """
+
+    _loop: asyncio.AbstractEventLoop
+    """The program's, which is the first listener's."""
 
     def __init__(self, program: Callable[[list[str]], Awaitable[int]]) -> None:
         self._program = program
@@ -53,10 +59,13 @@ class Host:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hands calls to the program's server, and answers the lifespan protocol."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope, receive, send)
+            return
+        # Listeners open after `open` only.
+        assert self._application is not None
+        if _ELSEWHERE in scope["state"]:
+            await elsewhere(self._application, scope["state"][_ELSEWHERE], scope, receive, send)
         else:
-            # Listeners open after `open` only.
-            assert self._application is not None
             await self._application(scope, receive, send)
 
     def port(self, address: str) -> int:
@@ -113,16 +122,23 @@ class Host:
                     return
             await asyncio.sleep(_POLL)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        if self._application is not None:
+            # Each further listener has a thread and an event loop of its own; the program runs once.
+            scope["state"][_ELSEWHERE] = self._loop
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        self._loop = asyncio.get_running_loop()
         self._launched = Launched.current()
         self._admin = Admin(Path(self._launched.directory) / ADMIN_SOCKET)
         self._opened = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=self._wait_for_signals, args=(loop,), name="signals", daemon=True).start()
+        threading.Thread(target=self._wait_for_signals, args=(self._loop,), name="signals", daemon=True).start()
         _current.set(self)
-        program = loop.create_task(self._run())
-        opened = loop.create_task(self._opened.wait())
+        program = self._loop.create_task(self._run())
+        opened = self._loop.create_task(self._opened.wait())
         await asyncio.wait((program, opened), return_when=asyncio.FIRST_COMPLETED)
         opened.cancel()
         await send({"type": "lifespan.startup.complete"})

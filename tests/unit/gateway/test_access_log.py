@@ -1,9 +1,5 @@
 """gateway.interceptors.access_log"""
 
-import asyncio
-from datetime import UTC, datetime
-from types import SimpleNamespace
-
 import pytest
 from structlog.testing import capture_logs
 
@@ -34,22 +30,3 @@ def test_as_many_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INTERNAL", 2),
         ("OK", 1),
     ]
-
-
-async def test_many_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the first lines of a second the next are written together, soon, each with the time of its call."""
-    monkeypatch.setattr(access_log, "time", SimpleNamespace(monotonic=lambda: 100.0))
-    log = AccessLog(100)
-    with capture_logs() as lines:
-        for _ in range(15):
-            log.on_end(ended())
-        log.on_end(ended("INTERNAL"))
-        assert [line["code"] for line in lines] == ["OK"] * 10 + ["INTERNAL"]
-        before = datetime.now(UTC)
-        await asyncio.sleep(0.3)
-        assert len(lines) == 16
-        log.on_end(ended())
-        log.flush()
-        log.flush()
-        assert len(lines) == 17
-    assert all(datetime.fromisoformat(line["timestamp"]) < before for line in lines[11:16])
