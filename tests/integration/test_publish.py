@@ -95,7 +95,8 @@ def test_killed_publishers_leave_nothing_half(model, tmp_path):
         log = running.log.read_text()
     assert killed
     assert not list(base.glob(".unfinished-*"))
-    assert sorted(int(path.name) for path in base.iterdir() if path.name.isdigit()) == list(range(1, last + 1))
+    # Who is killed with a number in hand takes it along.
+    assert max(int(path.name) for path in base.iterdir() if path.name.isdigit()) == last
     assert len(re.findall(r"m version \d+ is available", log)) > 1
     assert not re.search("cannot be loaded|ERROR|Traceback", log), log
 
