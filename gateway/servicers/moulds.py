@@ -15,8 +15,10 @@ from google.protobuf.message import Message
 _MAX_REQUEST, _MAX_FRAME = 1 << 20, 1 << 12
 # A payload shorter than this might stand in a request by chance.
 _MIN_PAYLOAD = 16
-# Lengths of requests that are known, and different requests of one length.
-_MAX_LENGTHS, _MAX_EACH = 1024, 4
+# Different requests of one length that are known.
+_MAX_EACH = 4
+# Bytes of memory for all that is known, and what a request takes of it besides its frame: itself, and each payload.
+_MAX_KNOWN, _REQUEST, _PAYLOAD = 8 << 20, 1 << 10, 1 << 9
 
 Said = TypeVar("Said")
 
@@ -27,6 +29,11 @@ class _Mould(NamedTuple, Generic[Said]):
     places: Sequence[slice]
     said: Said
 
+    @property
+    def size(self) -> int:
+        """About the bytes of memory that it takes; the frame's are there as what they say, too."""
+        return 2 * sum(len(piece) for piece, _ in self.frame) + _REQUEST + _PAYLOAD * len(self.places)
+
 
 class Moulds(Generic[Said]):
     """What requests say apart from their payloads, for those of the latest kinds."""
@@ -34,6 +41,7 @@ class Moulds(Generic[Said]):
     def __init__(self) -> None:
         self._known: dict[int, tuple[_Mould[Said], ...]] = {}
         """By the request's length."""
+        self._size = 0
 
     def find(self, raw: bytes) -> tuple[Said, list[bytes]] | None:
         """What a request says and its payloads, in the order of `learn`; None if it must be parsed."""
@@ -69,7 +77,8 @@ class Moulds(Generic[Said]):
         # Some write a message in another way than protobuf's own libraries do; theirs are parsed each time.
         if len(written) != len(raw) or not all(raw.startswith(piece, start) for piece, start in frame):
             return
-        others = self._known.pop(len(raw), ())[: _MAX_EACH - 1]
-        if len(self._known) >= _MAX_LENGTHS:
-            del self._known[next(iter(self._known))]
-        self._known[len(raw)] = (_Mould(frame, places, said), *others)
+        mould, known = _Mould(frame, places, said), self._known.pop(len(raw), ())
+        self._known[len(raw)] = (mould, *known[: _MAX_EACH - 1])
+        self._size += mould.size - sum(each.size for each in known[_MAX_EACH - 1 :])
+        while self._size > _MAX_KNOWN:
+            self._size -= sum(each.size for each in self._known.pop(next(iter(self._known))))

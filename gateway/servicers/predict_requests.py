@@ -43,7 +43,8 @@ class PredictRequests:
             return Query(model, instances, version, signature, top_k)
         request = pb.PredictRequest.FromString(raw)
         asked = query(request)
-        slots = [_slot(message, one) for message, one in zip(request.instances, asked.instances, strict=True)]
+        alone = len(asked.instances) == 1
+        slots = [_slot(message, one, alone) for message, one in zip(request.instances, asked.instances, strict=True)]
         found = [slot for slot in slots if slot is not None]
         if len(found) == len(slots):
             said = _Said(asked._replace(instances=()), [make for _, _, make in found])
@@ -64,11 +65,14 @@ def query(request: pb.PredictRequest) -> Query:
 
 
 def _slot(
-    message: pb.Instance, instance: Instance | GatewayError
+    message: pb.Instance, instance: Instance | GatewayError, alone: bool
 ) -> tuple[Any, str, Callable[[bytes], Instance]] | None:
-    """Where an instance's payload stands, and what makes an instance of another; None if it has none."""
+    """Where an instance's payload stands, and what makes an instance of another; None if it has none.
+
+    Images are of many lengths: several together hardly come again.
+    """
     if isinstance(instance, Image):
-        return (message, "image", Image) if len(instance.encoded) <= _MAX_IMAGE else None
+        return (message, "image", Image) if alone and len(instance.encoded) <= _MAX_IMAGE else None
     if isinstance(instance, Pixels):
         return message.pixels, "data", partial(_pixels_of, instance.array.shape)
     if isinstance(instance, Tensors) and message.HasField("tensor") and message.tensor.data:
