@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
             "--transport",
             choices=("grpc.aio", "envoy"),
             default=default_transport(),
-            help="of the gateway (%(default)s)",
+            help="of the gateway and the model server (%(default)s)",
         )
     return parser.parse_args()
 
@@ -147,6 +147,7 @@ def start(ports: argparse.Namespace, children: ExitStack, *flags: str, models: P
     server_command = [
         "serving.embedded",
         f"--port={backend.rpartition(':')[2]}",
+        f"--transport={ports.transport}",
         f"--model_config_file={_model_config(models)}",
     ]
     server = children.enter_context(child("the model server", python + server_command, STATE / "server.log"))

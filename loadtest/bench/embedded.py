@@ -23,9 +23,9 @@ from stack.processes import child
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 ECHO, UNBATCHED, BATCHED, ENVOY = "bare grpc.aio echo", "embedded", "embedded, batching", "the same inside Envoy"
-SERVERS = {UNBATCHED: [], BATCHED: ["--enable_batching"]}
+SERVERS = {UNBATCHED: ["--transport=grpc.aio"], BATCHED: ["--transport=grpc.aio", "--enable_batching"]}
 if "envoy" in installed_transports():
-    SERVERS[ENVOY] = ["--enable_batching", "--transport=envoy"]
+    SERVERS[ENVOY] = ["--transport=envoy", "--enable_batching"]
 START_TIMEOUT = 120
 WARM_UP = 0.1
 MANY = 128

@@ -60,6 +60,7 @@ def stack(directory: Path, scratch: Path, *, models: int = 1, workers: int = 1, 
     python = [sys.executable, "-m"]
     with ExitStack() as parts:
         command = [*python, "serving.embedded", "--port=0", f"--model_config_file={config}", "--enable_batching"]
+        command += [f"--transport={transport}"] if transport else []
         server = parts.enter_context(child("the server", command, scratch / "server.log"))
         backend = server.wait_for("serving gRPC on ", _START_TIMEOUT).split()[-1]
         address, http = (f"127.0.0.1:{free_port()}" for _ in range(2))

@@ -31,9 +31,7 @@ def main() -> int:
 
 async def run(flags: Flags) -> int:
     """Imports TensorFlow and serves; returns the exit status."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
-    )
+    _begin_log()
     # TensorFlow talks of GPUs and its own past; what goes wrong with a model is raised, and logged here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -70,8 +68,15 @@ async def run(flags: Flags) -> int:
     return 0
 
 
+def _begin_log() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+
+
 def _become_envoy(flags: Flags) -> int:
     """Returns only if that cannot be."""
+    _begin_log()
     from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
     from serving.embedded.credentials import envoy_tls  # noqa: PLC0415  # likewise
 

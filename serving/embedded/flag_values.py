@@ -52,7 +52,7 @@ def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
 
 
 def transport(text: str) -> str:
-    """A transport's name."""
-    if text not in ("grpc.aio", "envoy"):
-        raise argparse.ArgumentTypeError(f"expected grpc.aio or envoy, not {text!r}")
+    """A transport's name, or `auto`."""
+    if text not in ("auto", "grpc.aio", "envoy"):
+        raise argparse.ArgumentTypeError(f"expected auto, grpc.aio or envoy, not {text!r}")
     return text

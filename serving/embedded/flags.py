@@ -6,7 +6,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from serving.embedded import flag_values
 from serving.embedded.flags_without_effect import FLAGS_WITHOUT_EFFECT
+from serving.transport.default import default_transport
 
 
 def _about(group: str, parse: Callable[[str], Any], text: str) -> dict[str, Any]:
@@ -88,12 +89,12 @@ class Flags:
         default="", metadata=_about("listening", str, "Unix socket to listen on as well, in plain text")
     )
     transport: str = field(
-        default="grpc.aio",
+        default="auto",
         metadata=_about(
             "listening",
             flag_values.transport,
             "what carries gRPC: grpc.aio, grpcio's own server, or envoy, the server inside Envoy, where a call costs a "
-            "fraction",
+            "fraction; auto is envoy where it can run and there are no --grpc_channel_arguments, which are grpcio's",
         ),
     )
     ssl_config_file: Path | None = field(
@@ -260,6 +261,8 @@ def parse(arguments: Sequence[str] | None = None) -> Flags:
         )
         parser.exit()
     _check(parsed, parser.error)
+    if parsed.transport == "auto":
+        return replace(parsed, transport="grpc.aio" if parsed.grpc_channel_arguments else default_transport())
     return parsed
 
 

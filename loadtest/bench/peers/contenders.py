@@ -27,7 +27,7 @@ START_TIMEOUT = 300.0
 _ASK_TIMEOUT = 20.0
 # Of probabilities: decimals are rounded in JSON, and the gateway prepares an image in its own way.
 _TOLERANCE = 0.01
-_BATCHING = "--enable_batching"
+_AIO, _BATCHING = "--transport=grpc.aio", "--enable_batching"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Contender:
 
 def contenders() -> Iterator[Contender]:
     """Ours, and then the peers."""
-    yield Contender("embedded server", protocols.TFS, _embedded(), ours=True)
-    yield Contender("embedded server, batching", protocols.TFS, _embedded(_BATCHING), ours=True)
+    yield Contender("embedded server", protocols.TFS, _embedded(_AIO), ours=True)
+    yield Contender("embedded server, batching", protocols.TFS, _embedded(_AIO, _BATCHING), ours=True)
     for transport in installed_transports():
         for protocol in (protocols.TFS, protocols.OIP, protocols.PNG):
             yield Contender(f"gateway on {transport} + embedded", protocol, _gateway(transport), ours=True)
@@ -101,7 +101,7 @@ def _gateway(transport: str) -> Start:
     @contextmanager
     def start(model: Path, scratch: Path) -> Iterator[Running]:
         with ExitStack() as parts:
-            backend = parts.enter_context(_embedded(_BATCHING)(model, scratch))
+            backend = parts.enter_context(_embedded(_AIO, _BATCHING)(model, scratch))
             backend.children[0].wait_for("serving gRPC on ", START_TIMEOUT)
             port = free_port()
             command = [sys.executable, "-m", "gateway", f"--models={MODEL}", f"--transport={transport}"]

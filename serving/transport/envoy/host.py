@@ -109,7 +109,10 @@ class Host:
             await asyncio.wait_for(self._until(_IDLE_NO_MORE, " 100"), _TELLING)
 
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
-        """Calls `callback` in the event loop at one of `SIGNALS`, also if it came before."""
+        """Calls `callback` in the event loop at one of `SIGNALS`; at SIGHUP also if it came before.
+
+        Until there is one the others end the process, with status 0.
+        """
         self._on_signal[number] = callback
         if number in self._arrived:
             callback()
@@ -168,6 +171,10 @@ class Host:
     def _wait_for_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         while not loop.is_closed():
             number = signal.sigwait(SIGNALS)
+            if number != signal.SIGHUP and number not in self._on_signal:
+                # Nothing is in flight yet, and neither import nor load can be cut short otherwise.
+                shutil.rmtree(self._launched.directory, ignore_errors=True)
+                os._exit(0)
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._signal, number)
 

