@@ -90,7 +90,9 @@ class LocalStore:
     def _locked(self) -> Iterator[IO[str]]:
         """Holds the lock file, in which the highest number stands that was ever given."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        with (self._directory / _LOCK).open("a+") as lock:
+        path = self._directory / _LOCK
+        path.touch()
+        with path.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock
 
@@ -101,7 +103,8 @@ def _recorded(lock: IO[str]) -> list[int]:
 
 
 def _record(lock: IO[str], number: int) -> None:
-    lock.truncate(0)
+    # Never shorter than what it overwrites, and never nothing in between.
+    lock.seek(0)
     lock.write(str(number))
     lock.flush()
     os.fsync(lock.fileno())
