@@ -58,17 +58,16 @@ def stack(directory: Path, scratch: Path, *, models: int = 1, workers: int = 1, 
     )
     config.write_text(f"model_config_list {{ {entries} }}\n")
     python = [sys.executable, "-m"]
+    carried = [f"--transport={transport}"] if transport else []
     with ExitStack() as parts:
         command = [*python, "serving.embedded", "--port=0", f"--model_config_file={config}", "--enable_batching"]
-        command += [f"--transport={transport}"] if transport else []
-        server = parts.enter_context(child("the server", command, scratch / "server.log"))
+        server = parts.enter_context(child("the server", command + carried, scratch / "server.log"))
         backend = server.wait_for("serving gRPC on ", _START_TIMEOUT).split()[-1]
         address, http = (f"127.0.0.1:{free_port()}" for _ in range(2))
         command = [*python, "gateway", f"--models={','.join(names)}", f"--listen={address}", f"--http={http}"]
         command += [f"--backend.address={backend}", "--no-auth.enabled", "--drain.delay=0", f"--workers={workers}"]
         # What is refused costs little.
         command += ["--limits.max-instances=1024", "--limits.max-waiting-calls=4096"]
-        command += [f"--transport={transport}"] if transport else []
-        gateway = parts.enter_context(child("the gateway", command, scratch / "gateway.log"))
+        gateway = parts.enter_context(child("the gateway", command + carried, scratch / "gateway.log"))
         gateway.wait_for('"event": "serving"', _START_TIMEOUT)
         yield Stack(address, http, gateway, server)

@@ -87,7 +87,9 @@ def _become_envoy(flags: Flags) -> int:
         return 1
     try:
         tls = envoy_tls(flags.ssl_config_file) if flags.ssl_config_file else None
-        launch("serving.embedded.inside_envoy:app", sys.argv[1:], flags.addresses, EnvoyOptions(json_log=False), tls)
+        # Inside it is not to be found out again.
+        arguments = [*sys.argv[1:], "--transport=envoy"]
+        launch("serving.embedded.inside_envoy:app", arguments, flags.addresses, EnvoyOptions(json_log=False), tls)
     except (OSError, ConfigFileError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the error says it all
         return 1

@@ -80,7 +80,7 @@ def test_killed_publishers_leave_nothing_half(model, tmp_path):
     moments = random.Random(7)
     with child("the model server", [*server, "--file_system_poll_wait_seconds=1"], tmp_path / "server.txt") as running:
         running.wait_for("serving gRPC on ", TIMEOUT)
-        killed = 0
+        killed, seen = 0, set()
         for _ in range(KILLS):
             with subprocess.Popen(publisher, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout.readline() == "ready\n"
@@ -89,14 +89,17 @@ def test_killed_publishers_leave_nothing_half(model, tmp_path):
             killed += any(base.glob(".unfinished-*"))
             versions = [path for path in base.iterdir() if path.name.isdigit()]
             assert all(contents(path) == whole for path in versions)
+            assert seen <= set(versions)
+            seen.update(versions)
         # One that lives.
         last = ModelStore(base.parent, "m").publish(lambda directory: copy(model, directory)).number
         running.wait_for(f"m version {last} is available", TIMEOUT)
         log = running.log.read_text()
     assert killed
     assert not list(base.glob(".unfinished-*"))
-    # Who is killed with a number in hand takes it along.
-    assert max(int(path.name) for path in base.iterdir() if path.name.isdigit()) == last
+    # Who is killed with a number in hand takes it along; nobody takes another's.
+    assert {path for path in base.iterdir() if path.name.isdigit()} == seen | {base / str(last)}
+    assert all(int(path.name) < last for path in seen)
     assert len(re.findall(r"m version \d+ is available", log)) > 1
     assert not re.search("cannot be loaded|ERROR|Traceback", log), log
 

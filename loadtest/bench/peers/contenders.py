@@ -27,7 +27,7 @@ START_TIMEOUT = 300.0
 _ASK_TIMEOUT = 20.0
 # Of probabilities: decimals are rounded in JSON, and the gateway prepares an image in its own way.
 _TOLERANCE = 0.01
-_AIO, _BATCHING = "--transport=grpc.aio", "--enable_batching"
+_BATCHING = "--enable_batching"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Contender:
 
 def contenders() -> Iterator[Contender]:
     """Ours, and then the peers."""
-    yield Contender("embedded server", protocols.TFS, _embedded(_AIO), ours=True)
-    yield Contender("embedded server, batching", protocols.TFS, _embedded(_AIO, _BATCHING), ours=True)
+    yield Contender("embedded server", protocols.TFS, _embedded(), ours=True)
+    yield Contender("embedded server, batching", protocols.TFS, _embedded(_BATCHING), ours=True)
     for transport in installed_transports():
         for protocol in (protocols.TFS, protocols.OIP, protocols.PNG):
             yield Contender(f"gateway on {transport} + embedded", protocol, _gateway(transport), ours=True)
@@ -89,7 +89,8 @@ def _embedded(*flags: str) -> Start:
     @contextmanager
     def start(model: Path, scratch: Path) -> Iterator[Running]:
         port = free_port()
-        command = ["serving.embedded", f"--port={port}", f"--model_name={MODEL}", f"--model_base_path={model.parent}"]
+        command = ["serving.embedded", "--transport=grpc.aio", f"--port={port}"]
+        command += [f"--model_name={MODEL}", f"--model_base_path={model.parent}"]
         log = scratch / "embedded.log"
         with child("the embedded server", [sys.executable, "-m", *command, *flags], log) as server:
             yield Running(f"127.0.0.1:{port}", (server,))
@@ -101,7 +102,7 @@ def _gateway(transport: str) -> Start:
     @contextmanager
     def start(model: Path, scratch: Path) -> Iterator[Running]:
         with ExitStack() as parts:
-            backend = parts.enter_context(_embedded(_AIO, _BATCHING)(model, scratch))
+            backend = parts.enter_context(_embedded(_BATCHING)(model, scratch))
             backend.children[0].wait_for("serving gRPC on ", START_TIMEOUT)
             port = free_port()
             command = [sys.executable, "-m", "gateway", f"--models={MODEL}", f"--transport={transport}"]

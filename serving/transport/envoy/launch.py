@@ -108,5 +108,5 @@ def listener(address: str, *, shared: bool = False) -> Listener:
             probe.bind((place[0], int(port), *place[2:]))
             host, number = probe.getsockname()[:2]
     except (OSError, OverflowError) as error:
-        raise AddressTakenError(f"cannot listen on {address}: {error}") from error
+        raise AddressTakenError.of(address) from error
     return Listener(host, number)

@@ -175,4 +175,4 @@ def test_memory(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         reader.read(raw)
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert 1 << 18 < used < 1.2 * (1 << 20)
+    assert 1 << 18 < used < 1 << 20
