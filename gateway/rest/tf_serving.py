@@ -111,8 +111,7 @@ class TensorFlowServingJson:
             return None
 
     async def _tensors(self, spec: tfs.ModelSpec, read: PredictBody, context: HttpContext) -> Mapping[str, codec.Array]:
-        request = tfs.PredictRequest(model_spec=spec)
-        read.fill(request)
+        request = read.message(spec)
         answer = tfs.PredictResponse.FromString(await self._pass_through.Predict(_request(request), context))
         try:
             return {alias: codec.to_numpy(proto) for alias, proto in answer.outputs.items()}

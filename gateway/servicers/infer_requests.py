@@ -8,8 +8,8 @@ import numpy as np
 
 from gateway.backend import Array
 from gateway.servicers import open_inference_tensors as tensors
-from gateway.servicers.moulds import Moulds
 from serving.wire import open_inference_pb2 as oip
+from serving.wire.moulds import Moulds
 
 SIGNATURE = "signature_name"
 """The request parameter that names a signature."""
@@ -52,8 +52,8 @@ class InferRequests:
         """What the request asks; DecodeError if it is none."""
         known = self._moulds.find(raw)
         if known is not None:
-            (said, layout), payloads = known
-            return said._replace(inputs=partial(_arrays, layout, payloads))
+            (said, layout), places = known
+            return said._replace(inputs=partial(_arrays, layout, [raw[place] for place in places]))
         request = oip.ModelInferRequest.FromString(raw)
         asked = InferRequest(
             request.model_name,

@@ -12,8 +12,8 @@ import numpy as np
 
 from gateway.backend import Array, type_name
 from gateway.errors import InvalidInput, Unsupported
-from gateway.servicers.wire import length
 from serving.wire import open_inference_pb2 as oip
+from serving.wire.lengths import length
 
 # Type of the elements and the field of InferTensorContents that holds them; 16-bit floats travel raw only.
 _TYPES: dict[str, tuple["np.dtype[Any]", str]] = {

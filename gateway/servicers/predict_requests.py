@@ -11,7 +11,7 @@ from gateway.errors import GatewayError, InvalidInput
 from gateway.instances import Image, Instance, Pixels, Tensors, record
 from gateway.predictor import Query
 from gateway.servicers import tensors
-from gateway.servicers.moulds import Moulds
+from serving.wire.moulds import Moulds
 from tensorgate.v1 import inference_service_pb2 as pb
 
 _CHANNELS = (1, 3, 4)
@@ -38,8 +38,8 @@ class PredictRequests:
         """What the request asks; DecodeError if it is none."""
         known = self._moulds.find(raw)
         if known is not None:
-            ((model, _, version, signature, top_k, _), makes), payloads = known
-            instances = [make(payload) for make, payload in zip(makes, payloads, strict=True)]
+            ((model, _, version, signature, top_k, _), makes), places = known
+            instances = [make(raw[place]) for make, place in zip(makes, places, strict=True)]
             return Query(model, instances, version, signature, top_k)
         request = pb.PredictRequest.FromString(raw)
         asked = query(request)

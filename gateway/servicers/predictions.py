@@ -13,7 +13,7 @@ from gateway.errors import GatewayError
 from gateway.predictor import Prediction
 from gateway.servicers import tensors
 from gateway.servicers.instance_errors import instance_error
-from gateway.servicers.wire import length
+from serving.wire.lengths import length
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 

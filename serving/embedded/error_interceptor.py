@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import grpc
@@ -13,9 +12,6 @@ from grpc.aio import AbortError
 from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
-
-REQUEST_BYTES: ContextVar[int | None] = ContextVar("REQUEST_BYTES", default=None)
-"""The size of the request that is being answered, None if it did not come by gRPC; a message is written to tell it."""
 
 # Quoted, since gRPC's class is generic only for type checkers.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -53,7 +49,6 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
 def _wrapped(handler: Any, name: str) -> Handler:
     async def answer(content: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        REQUEST_BYTES.set(len(content))
         try:
             return await handler.unary_unary(handler.request_deserializer(content), context)
         except DecodeError:

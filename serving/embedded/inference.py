@@ -3,7 +3,7 @@
 Each takes the model, the version's number and the request, and raises a ServingError; see Inference for who runs it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,13 +15,13 @@ from serving.embedded.errors import (
     SeveralInputs,
     SeveralModels,
     SignatureNotNamed,
-    UnparsableTensor,
     UnsupportedMethod,
 )
 from serving.embedded.servable import Inference, Servable
+from serving.wire import codec
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire.codec import Array, TensorError, fill_proto, to_numpy
+from serving.wire.codec import Array
 
 _DEFAULT_SIGNATURE = "serving_default"
 _CLASSIFY = "tensorflow/serving/classify"
@@ -39,20 +39,59 @@ def resolved(spec: tfs.ModelSpec, number: int, *, signature: bool = True) -> tfs
     return answer
 
 
-def predict(
-    servable: Servable, number: int, request: tfs.PredictRequest, *, typed: bool
-) -> Inference[tfs.PredictResponse]:
-    """One signature of the model over tensors; `typed` answers in float_val and its like, not in tensor_content."""
-    # Not `items`, which protobuf leaves to Python.
-    inputs = {alias: _tensor(alias, request.inputs[alias]) for alias in request.inputs}
-    spec = request.model_spec
-    signature = _signature(spec)
-    outputs = yield servable.prepare(signature, inputs, request.output_filter)
-    # Filled in place: a message that is handed over is copied.
-    response = tfs.PredictResponse.FromString(_empty_answer(spec.name, number, signature))
-    for alias, array in outputs.items():
-        fill_proto(response.outputs[alias], array, typed=typed)
-    return response
+class Predict(NamedTuple):
+    """What a PredictRequest asks, apart from how it came."""
+
+    spec: tfs.ModelSpec | None
+    outputs: Sequence[str]
+    """Those that are wanted, all if empty."""
+    inputs: Callable[[], Mapping[str, Array]]
+    """Makes the inputs; UnparsableTensor."""
+    message: Callable[[], tfs.PredictRequest]
+    """The request itself."""
+
+
+class Predicted(NamedTuple):
+    """What a PredictResponse answers."""
+
+    model: str
+    version: int
+    signature: str
+    outputs: Mapping[str, Array]
+
+    def message(self) -> tfs.PredictResponse:
+        """The response itself."""
+        return self.encoded(typed=True).message()
+
+    def encoded(self, *, typed: bool) -> "Encoded":
+        """The response on the wire; `typed` answers in float_val and its like, not in tensor_content."""
+        outputs = codec.map_fields(tfs.PredictResponse.OUTPUTS_FIELD_NUMBER, self.outputs, typed=typed)
+        return Encoded(b"".join((*outputs, _without_outputs(self.model, self.version, self.signature))))
+
+
+class Encoded(NamedTuple):
+    """A PredictResponse on the wire."""
+
+    content: bytes
+
+    def message(self) -> tfs.PredictResponse:
+        """The response itself."""
+        return tfs.PredictResponse.FromString(self.content)
+
+
+def predict(servable: Servable, number: int, asked: Predict) -> Inference[Predicted]:
+    """One signature of the model over tensors."""
+    # Warm-up requests need not say which model they are for.
+    spec = asked.spec or tfs.ModelSpec()
+    inputs, signature = asked.inputs(), _signature(spec)
+    outputs = yield servable.prepare(signature, inputs, asked.outputs)
+    return Predicted(spec.name, number, signature, outputs)
+
+
+def predict_encoded(servable: Servable, number: int, asked: Predict, *, typed: bool) -> Inference[Encoded]:
+    """The same, and the answer as `Predicted.encoded` has it."""
+    predicted = yield from predict(servable, number, asked)
+    return predicted.encoded(typed=typed)
 
 
 def classify(
@@ -127,8 +166,8 @@ def _tasks(servable: Servable, request: tfs.MultiInferenceRequest) -> Iterator[_
 
 
 @lru_cache(_MAX_SPECS)
-def _empty_answer(name: str, number: int, signature: str) -> bytes:
-    """A PredictResponse without outputs: merging bytes takes half as long as setting fields."""
+def _without_outputs(name: str, number: int, signature: str) -> bytes:
+    """A PredictResponse that says only who answers."""
     spec = tfs.ModelSpec(name=name, signature_name=signature)
     spec.version.value = number
     return tfs.PredictResponse(model_spec=spec).SerializeToString()
@@ -149,10 +188,3 @@ def _definition(servable: Servable, spec: tfs.ModelSpec) -> tf.SignatureDef:
         return servable.signatures[_signature(spec)]
     except KeyError:
         raise SignatureNotNamed(_signature(spec)) from None
-
-
-def _tensor(alias: str, proto: tf.TensorProto) -> Array:
-    try:
-        return to_numpy(proto)
-    except TensorError as error:
-        raise UnparsableTensor(alias) from error

@@ -71,7 +71,7 @@ class Manager:
         version: Version,
         method: Callable[[Servable], Inference[Result]],
         *,
-        large: Callable[[], bool] = lambda: False,
+        large: bool = False,
     ) -> Coroutine[Any, Any, Result]:
         """The result of a `method` of a version's model; the model is not closed before that is done."""
         return version.infer(self._workers, method, large=large)

@@ -41,8 +41,8 @@ def metrics_path(path: Path) -> str | None:
 class Request:
     """A request under way."""
 
-    version = ""
-    """The version that answers, once it is known."""
+    version: int | None = None
+    """The version that answered, once one has."""
 
 
 class Metrics:
@@ -92,7 +92,8 @@ class Metrics:
             self._count.labels(model, status).inc()
             if status == "OK":
                 self._latency.labels(model, api, entrypoint).observe(seconds * 1e6)
-            self._seconds.labels(model, request.version, api.lower(), entrypoint, status).observe(seconds)
+            version = "" if request.version is None else str(request.version)
+            self._seconds.labels(model, version, api.lower(), entrypoint, status).observe(seconds)
 
     def page(self) -> bytes:
         """All in Prometheus's text format."""

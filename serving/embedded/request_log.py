@@ -18,6 +18,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
 
+from google.protobuf.message import Message
+
 from serving.embedded.config import Logging, Model
 from serving.embedded.inference import resolved
 from serving.embedded.warm_up import MAX_RECORDS
@@ -48,6 +50,8 @@ class RecordWriter(Protocol):
         """Writes what is left; ServingError."""
 
 
+Exchange = Callable[[], tuple[Message, Message]]
+"""Makes a request and its response."""
 OpenWriter = Callable[[Path], RecordWriter]
 """Begins a TFRecord file; ServingError."""
 
@@ -83,10 +87,10 @@ class RequestLogs:
                     self._logs[model.name] = RequestLog(model.name, model.logging, self._open_writer)
         self._end(before.values())
 
-    def offer(self, spec: tfs.ModelSpec, number: int, request: Any, response: Any) -> None:
+    def offer(self, spec: tfs.ModelSpec, number: int, exchange: Exchange) -> None:
         """Logs a request for `spec` that version `number` answered, if its model has a log and the sample takes it."""
-        if log := self._logs.get(spec.name):
-            log.offer(spec, number, request, response)
+        if self._logs and (log := self._logs.get(spec.name)):
+            log.offer(spec, number, exchange)
 
     def close(self) -> None:
         """Returns once everything is written."""
@@ -135,10 +139,11 @@ class RequestLog:
         """Requests that were sampled and are not logged."""
         return self._refused + self._failed
 
-    def offer(self, spec: tfs.ModelSpec, number: int, request: Any, response: Any) -> None:
+    def offer(self, spec: tfs.ModelSpec, number: int, exchange: Exchange) -> None:
         """Logs a request, if the sample takes it and there is room; both messages must stay as they are."""
         if self._sample() >= self.logging.sampling_rate:
             return
+        request, response = exchange()
         size = request.ByteSize() + response.ByteSize()
         if self._offered_bytes - self._taken_bytes + size > _MAX_PENDING_BYTES:
             self._refused += 1

@@ -25,8 +25,8 @@ from serving.embedded.flags import Flags
 from serving.embedded.health import Health
 from serving.embedded.loading import loader_of
 from serving.embedded.manager import Manager
-from serving.embedded.metered import MeteredPredictionServicer
 from serving.embedded.monitoring import Metrics, metrics_path
+from serving.embedded.predictions import Predictions
 from serving.embedded.request_log import OpenWriter, RequestLogs
 from serving.embedded.rest.api import RestApi, RestOptions
 from serving.embedded.servable import Servable
@@ -105,12 +105,16 @@ async def serve(
     metrics = Metrics(catalog.configures, manager.available)
     if scheduler and batching and metrics_url:
         scheduler.on_batch = BatchMetrics(metrics.registry, batching.thread_pool_name).count
-    prediction = PredictionServicer(manager, catalog, logs, typed=not flags.enable_serialization_as_tensor_content)
+    predictions = Predictions(manager, catalog, logs)
     models_servicer = ModelServicer(manager, catalog)
     health = Health()
     stop = asyncio.Event()
     registrations = _registrations(
-        MeteredPredictionServicer(prediction, metrics) if metrics_url else prediction,
+        PredictionServicer(
+            predictions,
+            metrics if metrics_url else None,
+            typed=not flags.enable_serialization_as_tensor_content,
+        ),
         models_servicer,
         health if flags.enable_grpc_healthcheck_service else None,
         stop,
@@ -124,9 +128,7 @@ async def serve(
         server.bind(socket_address)
     rest = None
     if flags.rest_api_port is not None:
-        # Answers are read again here; they need not be in the fields that clients look into.
-        unseen = PredictionServicer(manager, catalog, logs, typed=False)
-        api = _rest_api(flags, unseen, models_servicer, metrics, metrics_url)
+        api = _rest_api(flags, predictions, models_servicer, metrics, metrics_url)
         rest = HttpServer(api, flags.host, flags.rest_api_port, grace=_DRAIN_SECONDS)
     server.on_stop_signal(stop.set)
     await server.start()
@@ -154,10 +156,10 @@ def _scheduler(batching: Parameters) -> Scheduler:
 
 
 def _registrations(
-    prediction: tfs_grpc.PredictionServiceServicer, models: ModelServicer, health: Health | None, stop: asyncio.Event
+    prediction: PredictionServicer, models: ModelServicer, health: Health | None, stop: asyncio.Event
 ) -> list[Register]:
     registrations: list[Register] = [
-        partial(tfs_grpc.add_PredictionServiceServicer_to_server, prediction),
+        prediction.register,
         partial(tfs_grpc.add_ModelServiceServicer_to_server, models),
     ]
     files: list[Any] = [tfs.DESCRIPTOR]
@@ -169,10 +171,10 @@ def _registrations(
 
 
 def _rest_api(
-    flags: Flags, prediction: PredictionServicer, models: ModelServicer, metrics: Metrics, metrics_url: str | None
+    flags: Flags, predictions: Predictions, models: ModelServicer, metrics: Metrics, metrics_url: str | None
 ) -> RestApi:
     return RestApi(
-        prediction,
+        predictions,
         models,
         metrics,
         ThreadPoolExecutor(flags.rest_api_num_threads or 4 * (os.cpu_count() or 1), "rest"),

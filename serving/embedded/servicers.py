@@ -2,100 +2,101 @@
 
 # ruff: noqa: ARG002, N802  # names and parameters are gRPC's
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from google.protobuf.message import Message
+import grpc
+import grpc.aio
 
 from serving.embedded import inference
 from serving.embedded.catalog import Catalog
 from serving.embedded.config import models_of
-from serving.embedded.error_interceptor import REQUEST_BYTES
-from serving.embedded.errors import (
-    MissingModelName,
-    MissingModelSpec,
-    NoMetadataField,
-    UnknownMetadataField,
-)
 from serving.embedded.manager import Manager
-from serving.embedded.request_log import RequestLogs
+from serving.embedded.monitoring import Metrics
+from serving.embedded.monitoring import Request as Measured
+from serving.embedded.predict_requests import PredictRequests
+from serving.embedded.predictions import Predictions, Received, present, spec_of
 from serving.embedded.servable import Inference, Servable
 from serving.embedded.version import Version
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire import tensorflow_serving_pb2_grpc as tfs_grpc
 from serving.wire.tensorflow_error_pb2 import Code
 
-_SIGNATURES_FIELD = "signature_def"
-# Bytes of a request that takes so long to read that the event loop should not.
-_LARGE = 1 << 20
+_PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 
-Request = TypeVar("Request", bound=Message)
-Response = TypeVar("Response", bound=Message)
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+_Method = Callable[[Servable, int, Request], Inference[Response]]
 
 
-class PredictionServicer(tfs_grpc.PredictionServiceServicer):
-    """PredictionService; `typed` answers in TensorProto's typed fields (float_val, …) rather than in tensor_content."""
+class PredictionServicer:
+    """PredictionService; `typed` answers in TensorProto's typed fields (float_val, …) rather than in tensor_content.
 
-    def __init__(self, manager: Manager, catalog: Catalog, logs: RequestLogs, *, typed: bool) -> None:
-        self._manager = manager
-        self._catalog = catalog
-        self._logs = logs
-        self._predict = partial(inference.predict, typed=typed)
+    With `metrics` calls that run a model are counted and timed.
+    """
 
-    async def Predict(self, request: tfs.PredictRequest, context: Any) -> tfs.PredictResponse:
+    def __init__(self, predictions: Predictions, metrics: Metrics | None, *, typed: bool) -> None:
+        self._predictions = predictions
+        self._metrics = metrics
+        self._predict = partial(inference.predict_encoded, typed=typed)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the service to a server."""
+        handlers = {
+            "Predict": _handler(self.Predict, PredictRequests().read, lambda answer: answer.content),
+            "Classify": _handler(self.Classify, tfs.ClassificationRequest.FromString),
+            "Regress": _handler(self.Regress, tfs.RegressionRequest.FromString),
+            "MultiInference": _handler(self.MultiInference, tfs.MultiInferenceRequest.FromString),
+            "GetModelMetadata": _handler(self.GetModelMetadata, tfs.GetModelMetadataRequest.FromString),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_PREDICTION_SERVICE, handlers),))
+
+    def Predict(self, received: Received[inference.Predict], context: Any) -> Awaitable[inference.Encoded]:
         """Runs one signature of a model over tensors."""
-        return await self._infer(_spec(request), self._predict, request)
+        return self._answer("Predict", received.request.spec, self._predict, received)
 
-    async def Classify(self, request: tfs.ClassificationRequest, context: Any) -> tfs.ClassificationResponse:
+    def Classify(
+        self, received: Received[tfs.ClassificationRequest], context: Any
+    ) -> Awaitable[tfs.ClassificationResponse]:
         """Classifies tf.Examples."""
-        return await self._infer(_spec(request), inference.classify, request)
+        return self._answer("Classify", spec_of(received.request), inference.classify, received)
 
-    async def Regress(self, request: tfs.RegressionRequest, context: Any) -> tfs.RegressionResponse:
+    def Regress(self, received: Received[tfs.RegressionRequest], context: Any) -> Awaitable[tfs.RegressionResponse]:
         """Gives a value for each tf.Example."""
-        return await self._infer(_spec(request), inference.regress, request)
+        return self._answer("Regress", spec_of(received.request), inference.regress, received)
 
-    async def MultiInference(self, request: tfs.MultiInferenceRequest, context: Any) -> tfs.MultiInferenceResponse:
+    def MultiInference(
+        self, received: Received[tfs.MultiInferenceRequest], context: Any
+    ) -> Awaitable[tfs.MultiInferenceResponse]:
         """Runs several signatures of a model over the same tf.Examples; the first task says which version."""
-        spec = request.tasks[0].model_spec if request.tasks else tfs.ModelSpec()
-        return await self._infer(spec, inference.infer, request)
+        tasks = received.request.tasks
+        spec = tasks[0].model_spec if tasks else tfs.ModelSpec()
+        return self._answer("MultiInference", spec, inference.infer, received)
 
     async def GetModelMetadata(
-        self, request: tfs.GetModelMetadataRequest, context: Any
+        self, received: Received[tfs.GetModelMetadataRequest], context: Any
     ) -> tfs.GetModelMetadataResponse:
         """The signatures of a model."""
-        spec = _spec(request)
-        if not request.metadata_field:
-            raise NoMetadataField
-        for field in request.metadata_field:
-            if field != _SIGNATURES_FIELD:
-                raise UnknownMetadataField(field)
-        version = self.find(spec)
-        response = tfs.GetModelMetadataResponse(model_spec=inference.resolved(spec, version.number, signature=False))
-        response.metadata[_SIGNATURES_FIELD].Pack(tfs.SignatureDefMap(signature_def=version.servable.signatures))
-        return response
+        return self._predictions.metadata(received.request)
 
-    async def _infer(
-        self, spec: tfs.ModelSpec, method: Callable[[Servable, int, Request], Inference[Response]], request: Request
+    def _answer(
+        self, api: str, spec: tfs.ModelSpec | None, method: _Method[Request, Response], received: Received[Request]
+    ) -> Awaitable[Response]:
+        if self._metrics is None:
+            return self._predictions.answer(spec, method, received, Measured())
+        return self._measured(self._metrics, api, spec, method, received)
+
+    async def _measured(
+        self,
+        metrics: Metrics,
+        api: str,
+        spec: tfs.ModelSpec | None,
+        method: _Method[Request, Response],
+        received: Received[Request],
     ) -> Response:
-        version = self.find(spec)
-        response = await self._manager.infer(
-            version, lambda servable: method(servable, version.number, request), large=lambda: _is_large(request)
-        )
-        self._logs.offer(spec, version.number, request, response)
-        return response
-
-    def find(self, spec: tfs.ModelSpec) -> Version:
-        """The AVAILABLE version that is meant; MissingModelName, UnknownLabel or ServableNotFound."""
-        if not spec.name:
-            raise MissingModelName
-        match spec.WhichOneof("version_choice"):
-            case "version_label":
-                return self._manager.find(spec.name, self._catalog.labelled(spec.name, spec.version_label))
-            case "version":
-                return self._manager.find(spec.name, spec.version.value)
-            case _:
-                return self._manager.find(spec.name, None)
+        with metrics.request(spec.name if spec else "", api, "GRPC") as measured:
+            return await self._predictions.answer(spec, method, received, measured)
 
 
 class ModelServicer(tfs_grpc.ModelServiceServicer):
@@ -107,7 +108,7 @@ class ModelServicer(tfs_grpc.ModelServiceServicer):
 
     async def GetModelStatus(self, request: tfs.GetModelStatusRequest, context: Any) -> tfs.GetModelStatusResponse:
         """The state of one version of a model, or of all that there ever were; a label is ignored, as in TFS."""
-        spec = _spec(request)
+        spec = present(spec_of(request))
         versions = self._manager.statuses(spec.name, spec.version.value if spec.HasField("version") else None)
         return tfs.GetModelStatusResponse(model_version_status=map(_status, versions))
 
@@ -121,16 +122,14 @@ class ModelServicer(tfs_grpc.ModelServiceServicer):
         return response
 
 
-def _is_large(request: Message) -> bool:
-    size = REQUEST_BYTES.get()
-    return (request.ByteSize() if size is None else size) > _LARGE
-
-
-def _spec(request: Any) -> tfs.ModelSpec:
-    if not request.HasField("model_spec"):
-        raise MissingModelSpec
-    spec: tfs.ModelSpec = request.model_spec
-    return spec
+def _handler(
+    method: Callable[[Any, Any], Awaitable[Any]],
+    read: Callable[[bytes], Any],
+    write: Callable[[Any], bytes] = lambda message: message.SerializeToString(),
+) -> Any:
+    # The stubs know servicers that block.
+    behaviour: Any = method
+    return grpc.unary_unary_rpc_method_handler(behaviour, lambda raw: Received(read(raw), len(raw)), write)
 
 
 def _status(version: Version) -> tfs.ModelVersionStatus:

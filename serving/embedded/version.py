@@ -104,7 +104,7 @@ class Version:
         workers: Workers,
         method: Callable[[Servable], Inference[Result]],
         *,
-        large: Callable[[], bool] = lambda: False,
+        large: bool = False,
     ) -> Result:
         """The result of a `method` of the model: of calls in batches if there is a scheduler, else all on a worker.
 
@@ -117,7 +117,7 @@ class Version:
         self._begin()
         try:
             inference = method(self.servable)
-            if large():
+            if large:
                 self._begin()
                 step = await workers.run(lambda: advance(inference), self._end)
             else:

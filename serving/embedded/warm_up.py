@@ -17,6 +17,7 @@ from serving.embedded.batching.batcher import row_count
 from serving.embedded.batching.execution import Rows, execute_batch
 from serving.embedded.batching.parameters import Parameters
 from serving.embedded.errors import ModelError
+from serving.embedded.predict_requests import parsed
 from serving.embedded.servable import Call, Inference, Servable, advance
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.errors import InvalidArgument, ServingError
@@ -27,7 +28,7 @@ MAX_RECORDS = 1000
 _FILE = Path("assets.extra/tf_serving_warmup_requests")
 # The version's number is of no account: nobody reads the answers.
 _METHODS: dict[str, Callable[[Servable, int, Any], Inference[Any]]] = {
-    "predict_log": partial(inference.predict, typed=True),
+    "predict_log": lambda servable, number, request: inference.predict(servable, number, parsed(request)),
     "classify_log": inference.classify,
     "regress_log": inference.regress,
     "multi_inference_log": inference.infer,

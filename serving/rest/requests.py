@@ -28,11 +28,13 @@ class PredictBody(NamedTuple):
     inputs: dict[str, Array]
     rows: bool
 
-    def fill(self, request: tfs.PredictRequest) -> None:
-        """Writes it into a request."""
+    def message(self, spec: tfs.ModelSpec) -> tfs.PredictRequest:
+        """The request of the gRPC service that asks the same of the model in `spec`."""
+        request = tfs.PredictRequest(model_spec=spec)
         request.model_spec.signature_name = self.signature
         for alias, array in self.inputs.items():
             fill_proto(request.inputs[alias], array)
+        return request
 
 
 def read_predict(body: bytes, inputs_of: InputsOf) -> PredictBody:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.wire import tensorflow_pb2 as tf
+from serving.wire.lengths import length
 
 Array = NDArray[Any]
 
@@ -104,34 +106,76 @@ def to_proto(array: Array, *, typed: bool = False) -> tf.TensorProto:
 def fill_proto(proto: tf.TensorProto, array: Array, *, typed: bool = False) -> None:
     """Writes `array` into an empty TensorProto, as `to_proto` does: within a larger message this saves a copy."""
     entry = element_type_of(array)
-    if typed and entry.field in _PACKED:
-        proto.MergeFromString(_beginning(entry.code, array.shape, packed=True) + _content(array, entry))
+    field = _whole_field(entry, typed=typed)
+    if field:
+        proto.MergeFromString(_beginning(entry.code, array.shape, field) + _content(array, entry))
         return
-    proto.MergeFromString(_beginning(entry.code, array.shape, packed=False))
+    proto.MergeFromString(_beginning(entry.code, array.shape, 0))
     if entry.code == tf.DT_STRING:
         proto.string_val.extend(_as_bytes(value) for value in array.ravel())
-    elif not typed:
-        proto.tensor_content = _content(array, entry)
     elif entry.field == "half_val":
         proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
     else:
         getattr(proto, entry.field).extend(array.ravel().tolist())
 
 
+def map_fields(number: int, arrays: Mapping[str, Array], *, typed: bool = False) -> list[bytes]:
+    """A message's map of tensors, its field `number`, as it is on the wire: in pieces, with each array as `to_proto`'s.
+
+    Building the messages takes longer than anything else about a small tensor.
+    """
+    pieces: list[bytes] = []
+    for name, array in arrays.items():
+        entry = element_type_of(array)
+        if field := _whole_field(entry, typed=typed):
+            pieces += (_map_entry(number, name, entry.code, array.shape, field), _content(array, entry))
+        else:
+            content = to_proto(array, typed=typed).SerializeToString()
+            pieces += (_entry_of(number, name, len(content)), content)
+    return pieces
+
+
+def _whole_field(entry: ElementType, *, typed: bool) -> int:
+    """The number of the field that holds an array's bytes as they are in memory; 0 if its elements go in one by one."""
+    if entry.code == tf.DT_STRING:
+        return 0
+    return _PACKED.get(entry.field, 0) if typed else tf.TensorProto.TENSOR_CONTENT_FIELD_NUMBER
+
+
 @lru_cache(_MAX_SHAPES)
-def _beginning(code: int, shape: tuple[int, ...], *, packed: bool) -> bytes:
-    """A TensorProto of a type and a shape with no values yet; if `packed`, their bytes must follow."""
+def _beginning(code: int, shape: tuple[int, ...], field: int) -> bytes:
+    """A TensorProto of a type and a shape with no values yet; their bytes must follow if there is a `field` of them."""
     proto = tf.TensorProto(dtype=tf.DataType.ValueType(code))
     for size in shape:
         proto.tensor_shape.dim.add(size=size)
     # A scalar's shape is there, too.
     proto.tensor_shape.SetInParent()
     encoded = proto.SerializeToString()
-    if packed:
-        entry = _BY_CODE[code]
-        length = math.prod(shape) * entry.numpy.itemsize
-        encoded += _varint(_PACKED[entry.field] << 3 | _LENGTH_DELIMITED) + _varint(length)
+    if field:
+        encoded += _tag(field) + length(_content_bytes(code, shape))
     return encoded
+
+
+@lru_cache(_MAX_SHAPES)
+def _map_entry(number: int, name: str, code: int, shape: tuple[int, ...], field: int) -> bytes:
+    """An entry of a map of tensors up to the bytes of `field`."""
+    beginning = _beginning(code, shape, field)
+    return _entry_of(number, name, len(beginning) + _content_bytes(code, shape)) + beginning
+
+
+def _entry_of(number: int, name: str, size: int) -> bytes:
+    """An entry of a map of messages, up to its message of `size` bytes."""
+    key = name.encode()
+    entry = b"".join((_tag(1), length(len(key)), key, _tag(2), length(size)))
+    return b"".join((_tag(number), length(len(entry) + size), entry))
+
+
+def _content_bytes(code: int, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * _BY_CODE[code].numpy.itemsize
+
+
+def _tag(field: int) -> bytes:
+    return length(field << 3 | _LENGTH_DELIMITED)
 
 
 def _content(array: Array, entry: ElementType) -> bytes:
@@ -229,15 +273,6 @@ def _as_bytes(value: object) -> bytes:
     if isinstance(value, str):
         return value.encode()
     raise TensorError(f"a string tensor cannot hold {type(value).__name__}")
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= _MORE:
-        encoded.append(value & 0xFF | _MORE)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def _read_varint(content: bytes, place: int) -> tuple[int, int]:

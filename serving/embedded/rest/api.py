@@ -16,9 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from serving.embedded import inference
 from serving.embedded.monitoring import Metrics
 from serving.embedded.monitoring import Request as MeasuredRequest
-from serving.embedded.servicers import ModelServicer, PredictionServicer
+from serving.embedded.predictions import Predictions, Received
+from serving.embedded.servicers import ModelServicer
 from serving.rest import answers
 from serving.rest.bodies import unzipped
 from serving.rest.errors import SignatureNotDefined, TimedOut
@@ -27,7 +29,6 @@ from serving.rest.paths import target
 from serving.rest.requests import InputsOf, read_examples, read_predict
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
-from serving.wire.codec import to_numpy
 from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class RestApi:
 
     def __init__(
         self,
-        predictions: PredictionServicer,
+        predictions: Predictions,
         models: ModelServicer,
         metrics: Metrics,
         workers: Executor,
@@ -117,7 +118,7 @@ class RestApi:
             return answers.status(await self._models.GetModelStatus(tfs.GetModelStatusRequest(model_spec=spec), None))
         if method == "metadata":
             asked = tfs.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
-            return answers.metadata(await self._predictions.GetModelMetadata(asked, None))
+            return answers.metadata(self._predictions.metadata(asked))
         with self._metrics.request(spec.name, method, "REST") as measured:
             try:
                 async with asyncio.timeout(self._options.timeout):
@@ -130,27 +131,25 @@ class RestApi:
     async def _predict(self, spec: tfs.ModelSpec, body: bytes, measured: MeasuredRequest) -> str:
         inputs_of = self._inputs_of(spec)
         read = await self._offload(len(body), lambda: read_predict(body, inputs_of))
-        request = tfs.PredictRequest(model_spec=spec)
-        read.fill(request)
-        response = await self._predictions.Predict(request, None)
-        measured.version = str(response.model_spec.version.value)
+        spec.signature_name = read.signature
+        asked = inference.Predict(spec, (), lambda: read.inputs, lambda: read.message(spec))
+        answer = await self._predictions.answer(spec, inference.predict, Received(asked, len(body)), measured)
         write = answers.rows if read.rows else answers.columns
-        return await self._offload(
-            response.ByteSize(), lambda: write({alias: to_numpy(proto) for alias, proto in response.outputs.items()})
-        )
+        size = sum(array.nbytes for array in answer.outputs.values())
+        return await self._offload(size, lambda: write(answer.outputs))
 
     async def _classify(self, spec: tfs.ModelSpec, body: bytes, measured: MeasuredRequest) -> str:
         request = tfs.ClassificationRequest(model_spec=spec)
         await self._offload(len(body), lambda: read_examples(body, request))
-        response = await self._predictions.Classify(request, None)
-        measured.version = str(response.model_spec.version.value)
+        received = Received(request, len(body))
+        response = await self._predictions.answer(spec, inference.classify, received, measured)
         return await self._offload(response.ByteSize(), lambda: answers.classification(response.result))
 
     async def _regress(self, spec: tfs.ModelSpec, body: bytes, measured: MeasuredRequest) -> str:
         request = tfs.RegressionRequest(model_spec=spec)
         await self._offload(len(body), lambda: read_examples(body, request))
-        response = await self._predictions.Regress(request, None)
-        measured.version = str(response.model_spec.version.value)
+        received = Received(request, len(body))
+        response = await self._predictions.answer(spec, inference.regress, received, measured)
         return await self._offload(response.ByteSize(), lambda: answers.regression(response.result))
 
     def _inputs_of(self, spec: tfs.ModelSpec) -> InputsOf:

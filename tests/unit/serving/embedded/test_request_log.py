@@ -31,7 +31,7 @@ def logs_in(directory: Path) -> list[tfs.PredictionLog]:
 def offer(log: RequestLog, times: int = 1) -> None:
     """Offers a Predict."""
     for _ in range(times):
-        log.offer(SPEC, 3, REQUEST, RESPONSE)
+        log.offer(SPEC, 3, lambda: (REQUEST, RESPONSE))
 
 
 def finish(log: RequestLog) -> None:
@@ -70,7 +70,7 @@ def test_record(config: Logging, tmp_path: Path) -> None:
 def test_kinds(config: Logging, tmp_path: Path, request_type: Any, response_type: Any, kind: str) -> None:
     """Each method has its own kind of record."""
     log = RequestLog("m", config, FakeRecordFile)
-    log.offer(SPEC, 1, request_type(), response_type())
+    log.offer(SPEC, 1, lambda: (request_type(), response_type()))
     finish(log)
     assert [record.WhichOneof("log_type") for record in logs_in(tmp_path / "logs")] == [kind]
 
@@ -157,7 +157,7 @@ def test_close_waits_for_what_is_not_wanted_any_more(tmp_path: Path) -> None:
 
     logs = RequestLogs(SlowFile)
     logs.adopt([Model("m", tmp_path, logging=Logging(str(tmp_path / "requests"), 1.0))])
-    logs.offer(SPEC, 1, REQUEST, RESPONSE)
+    logs.offer(SPEC, 1, lambda: (REQUEST, RESPONSE))
     logs.adopt([])
     threading.Timer(0.2, gate.set).start()
     logs.close()
@@ -176,7 +176,7 @@ def test_adopt(tmp_path: Path) -> None:
         ([], "m"),
     ):
         logs.adopt(models)
-        logs.offer(tfs.ModelSpec(name=name), 1, REQUEST, RESPONSE)
+        logs.offer(tfs.ModelSpec(name=name), 1, lambda: (REQUEST, RESPONSE))
     logs.adopt([second])
     logs.close()
     assert len(list((tmp_path / "a").glob("*"))) == 1

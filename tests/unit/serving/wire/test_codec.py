@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from serving.wire import codec
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire.codec import ELEMENT_TYPES, Array, ElementType, TensorError, element_type_of, to_numpy, to_proto
+from serving.wire.lengths import length
 
 STRING = codec.element_type(tf.DT_STRING)
 NUMBERS = [entry for entry in ELEMENT_TYPES if entry is not STRING]
@@ -148,7 +149,7 @@ def test_array_refused(array: Array) -> None:
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_strings_in_tensor_content(strings: list[bytes]) -> None:
     """Strings are read from tensor_content too: TFS answers so under enable_serialization_as_tensor_content."""
-    lengths = b"".join(codec._varint(len(string)) for string in strings)
+    lengths = b"".join(length(len(string)) for string in strings)
     proto = tensor([len(strings)], dtype=tf.DT_STRING, tensor_content=lengths + b"".join(strings))
     assert to_numpy(proto).tolist() == strings
 

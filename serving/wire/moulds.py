@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 # Bytes of a request, and of it without the payloads, beyond which parsing is not what costs.
-_MAX_REQUEST, _MAX_FRAME = 1 << 20, 1 << 12
+MAX_REQUEST, _MAX_FRAME = 1 << 20, 1 << 12
 # A payload shorter than this might stand in a request by chance.
 _MIN_PAYLOAD = 16
 # Different requests of one length that are known.
@@ -43,21 +43,21 @@ class Moulds(Generic[Said]):
         """By the request's length."""
         self._size = 0
 
-    def find(self, raw: bytes) -> tuple[Said, list[bytes]] | None:
-        """What a request says and its payloads, in the order of `learn`; None if it must be parsed."""
+    def find(self, raw: bytes) -> tuple[Said, Sequence[slice]] | None:
+        """What a request says and where its payloads are, in the order of `learn`; None if it must be parsed."""
         for frame, places, said in self._known.get(len(raw), ()):
             for piece, start in frame:
                 if not raw.startswith(piece, start):
                     break
             else:
-                return said, [raw[place] for place in places]
+                return said, places
         return None
 
     def learn(
         self, raw: bytes, payloads: Sequence[bytes], said: Said, refilled: Callable[[Iterable[bytes]], Message]
     ) -> None:
         """Remembers a request that was parsed; `refilled` is its message with other payloads of the same lengths."""
-        if not payloads or len(raw) > _MAX_REQUEST or len(raw) - sum(map(len, payloads)) > _MAX_FRAME:
+        if not payloads or len(raw) > MAX_REQUEST or len(raw) - sum(map(len, payloads)) > _MAX_FRAME:
             return
         if min(map(len, payloads)) < _MIN_PAYLOAD:
             return

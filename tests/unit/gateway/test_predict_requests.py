@@ -1,9 +1,8 @@
-"""gateway.servicers.moulds, and PredictRequest read with their help."""
+"""gateway.servicers.predict_requests: read as parsed, whatever came before."""
 
 import tracemalloc
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,8 +10,9 @@ from hypothesis import strategies as st
 from gateway.errors import GatewayError
 from gateway.instances import Image, Pixels, Record, Tensors
 from gateway.predictor import Query
-from gateway.servicers import moulds, predict_requests
+from gateway.servicers import predict_requests
 from gateway.servicers.predict_requests import PredictRequests
+from serving.wire import moulds
 from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 
@@ -111,22 +111,6 @@ def test_altered(data: st.DataObject) -> None:
     assert read == expected
 
 
-def test_parsing_is_spared() -> None:
-    """The second request of a kind is not parsed, and its payloads are its own."""
-    known: moulds.Moulds[str] = moulds.Moulds()
-    first = pb.PredictRequest(model="m", instances=[tensor(bytes(16)), pixels(bytes(20))])
-    second = other(first, b"xyz").SerializeToString()
-    assert known.find(second) is None
-
-    def refilled(payloads: Any) -> pb.PredictRequest:
-        first.instances[0].tensor.data, first.instances[1].pixels.data = payloads
-        return first
-
-    known.learn(first.SerializeToString(), [bytes(16), bytes(20)], "said", refilled)
-    assert known.find(second) == ("said", [(b"xyz" * 6)[:16], (b"xyz" * 7)[:20]])
-    assert known.find(second[:-1]) is None
-
-
 def test_written_otherwise() -> None:
     """What a request says in another order of fields than ours is not mistaken for anything else."""
     reader = PredictRequests()
@@ -134,31 +118,6 @@ def test_written_otherwise() -> None:
     swapped = image + pb.PredictRequest(model="m").SerializeToString()
     for _ in range(2):
         assert reader.read(swapped) == Query("m", [Image(bytes(range(32)))])
-
-
-def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of requests of ever new lengths, and of one length and ever new names, the latest are known."""
-    monkeypatch.setattr(moulds, "_MAX_KNOWN", 1 << 20)
-    known: moulds.Moulds[int] = moulds.Moulds()
-
-    def learn(model: str, size: int) -> bytes:
-        request = pb.PredictRequest(model=model, instances=[pb.Instance(image=bytes(size))])
-        raw = request.SerializeToString()
-
-        def refilled(payloads: Any) -> pb.PredictRequest:
-            (request.instances[0].image,) = payloads
-            return request
-
-        known.learn(raw, [bytes(size)], size, refilled)
-        return raw
-
-    several = [learn(f"{name:04}", 100) for name in range(6)]
-    assert [known.find(raw) is not None for raw in several] == [False, False, True, True, True, True]
-    many = [learn("m", size) for size in range(200, 1400)]
-    assert known.find(several[-1]) is None
-    assert known.find(many[0]) is None
-    assert known.find(many[-1]) == (1399, [bytes(1399)])
-    assert 0.4 < np.mean([known.find(raw) is not None for raw in many]) < 0.8
 
 
 @pytest.mark.parametrize("count", [1, 100])

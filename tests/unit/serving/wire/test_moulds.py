@@ -1,0 +1,61 @@
+"""serving.wire.moulds: what is known of requests, and how much memory it may take."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from serving.wire import moulds
+from serving.wire import tensorflow_pb2 as tf
+from serving.wire import tensorflow_serving_pb2 as tfs
+from serving.wire.moulds import Moulds
+
+
+def message(name: str, payloads: Sequence[bytes]) -> tfs.PredictRequest:
+    """A request with a filter for each payload."""
+    request = tfs.PredictRequest(model_spec=tfs.ModelSpec(name=name))
+    for place, payload in enumerate(payloads):
+        request.inputs[str(place)].CopyFrom(tf.TensorProto(tensor_content=payload))
+    return request
+
+
+def learn(known: Moulds[str], name: str, payloads: Sequence[bytes]) -> bytes:
+    """Has a request learnt, and returns it."""
+    raw = message(name, payloads).SerializeToString()
+    known.learn(raw, payloads, name, lambda others: message(name, list(others)))
+    return raw
+
+
+def test_parsing_is_spared() -> None:
+    """A request like one before but for its payloads is known, and where they are."""
+    known: Moulds[str] = Moulds()
+    other = b"xyz" * 20
+    second = message("m", [other]).SerializeToString()
+    assert known.find(second) is None
+    learn(known, "m", [bytes(60)])
+    found = known.find(second)
+    assert found is not None
+    said, places = found
+    assert (said, [second[place] for place in places]) == ("m", [other])
+    assert known.find(second[:-1]) is None
+    assert known.find(message("n", [other]).SerializeToString()) is None
+
+
+@pytest.mark.parametrize("payloads", [[], [bytes(15)], [bytes(1 << 20)]], ids=["none", "short", "long"])
+def test_not_worth_it(payloads: list[bytes]) -> None:
+    """What has no payloads, short ones or very long ones is parsed each time."""
+    known: Moulds[str] = Moulds()
+    assert known.find(learn(known, "m", payloads)) is None
+
+
+def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of requests of ever new lengths, and of one length and ever new names, the latest are known."""
+    monkeypatch.setattr(moulds, "_MAX_KNOWN", 1 << 20)
+    known: Moulds[str] = Moulds()
+    several = [learn(known, f"{name:04}", [bytes(100)]) for name in range(6)]
+    assert [known.find(raw) is not None for raw in several] == [False, False, True, True, True, True]
+    many = [learn(known, "m", [bytes(size)]) for size in range(200, 1400)]
+    assert known.find(several[-1]) is None
+    assert known.find(many[0]) is None
+    assert known.find(many[-1]) is not None
+    assert 0.4 < np.mean([known.find(raw) is not None for raw in many]) < 0.8
