@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from starlette.types import ASGIApp
 
-from gateway import configuration, console, garbage, logs, ops, servicers
+from gateway import configuration, console, logs, ops, servicers
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.capture.records import CaptureError
@@ -45,6 +45,7 @@ from gateway.tracing.errors import TracingError
 from gateway.tracing.wanted import wanted
 from gateway.upstream import BatchLimits, Upstream
 from gateway.workers.member import Member
+from serving import garbage
 from serving.transport import reflection
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.server import EnvoyServer

@@ -18,6 +18,7 @@ from gateway.backend.service_config import service_config
 from gateway.metrics import Metrics
 from gateway.settings.backend import BackendSettings, target
 from serving.wire import codec, tensorflow_pb2
+from serving.wire import predict as wire
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.tensorflow_serving_pb2_grpc import ModelServiceStub, PredictionServiceStub
 
@@ -29,6 +30,7 @@ CONTROL_TIMEOUT = 5.0
 RETRY_AFTER = 1.0
 # The share of `backend.timeout` that a call must have waited in vain for the breaker to count it.
 PATIENCE = 0.5
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 # What is forwarded as it came does not say here which version it is for.
 _ANY = ("", 0)
@@ -112,6 +114,7 @@ class TensorFlowServing:
             else {settings.address: self._channel}
         )
         self._prediction = PredictionServiceStub(self._channel)
+        self._answer_to: Any = self._channel.unary_unary(_PREDICT, response_deserializer=tfs.PredictResponse.FromString)
         self._metrics = metrics
         self._patience = PATIENCE * settings.timeout
         self._settings = settings
@@ -183,15 +186,13 @@ class TensorFlowServing:
 
     async def predict(self, model: str, version: int, signature: str, inputs: Tensors, timeout: float) -> Tensors:
         """Runs a signature, within `timeout` seconds."""
-        request = tfs.PredictRequest(model_spec=_spec(model, version, signature))
-        for name, array in inputs.items():
-            request.inputs[name].CopyFrom(codec.to_proto(array))
+        request = wire.request(model, version, signature, inputs)
         deadline = time.monotonic() + timeout
         return await self._guarded((model, version), lambda: self._predict(request, deadline - time.monotonic()))
 
     @translated
-    async def _predict(self, request: tfs.PredictRequest, timeout: float) -> Tensors:
-        answer = await self._prediction.Predict(request, timeout=timeout)
+    async def _predict(self, request: bytes, timeout: float) -> Tensors:
+        answer: tfs.PredictResponse = await self._answer_to(request, timeout=timeout)
         return {name: codec.to_numpy(proto) for name, proto in answer.outputs.items()}
 
     async def _guarded(self, version: tuple[str, int], call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -269,8 +270,8 @@ def in_common(answers: Sequence[list[BackendVersion]]) -> list[BackendVersion]:
     return versions
 
 
-def _spec(model: str, version: int, signature: str = "") -> tfs.ModelSpec:
-    spec = tfs.ModelSpec(name=model, signature_name=signature)
+def _spec(model: str, version: int) -> tfs.ModelSpec:
+    spec = tfs.ModelSpec(name=model)
     spec.version.value = version
     return spec
 

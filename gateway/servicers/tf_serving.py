@@ -19,7 +19,7 @@ from gateway.instances import check_batch
 from gateway.router import Route, ask, ask_apart
 from gateway.upstream import Upstream
 from serving import contract as contracts
-from serving.wire import codec
+from serving.wire import codec, predict
 from serving.wire import tensorflow_serving_pb2 as tfs
 
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
@@ -87,12 +87,8 @@ class PassThrough:
                 call.instances = 0
                 return await self._forward(route, "Predict", request.raw)
             self._observe(route, inputs, call.instances, outputs)
-            response = tfs.PredictResponse()
-            response.model_spec.name, response.model_spec.signature_name = servable.model, signature.name
-            response.model_spec.version.value = servable.version
-            for name in request.message.output_filter or outputs:
-                codec.fill_proto(response.outputs[name], outputs[name], typed=True)
-            return response.SerializeToString()
+            wanted = {name: outputs[name] for name in request.message.output_filter or outputs}
+            return predict.response(servable.model, servable.version, signature.name, wanted, typed=True)
 
         return await self._routed(request.message, question)
 

@@ -61,7 +61,7 @@ def main() -> int:
         echo_target = Target(
             echo.wait_for("serving on ", 30).split()[-1], "/bench.Echo/Echo", cases[0].message, pid=echo.pid
         )
-        targets: dict[floors.Key, tuple[Target, Load]] = {}
+        targets: dict[floors.Key, tuple[Target, Load, Load]] = {}
         for (transport, module), (address, http, gateway) in gateways(children).items():
             with Client(address, key=key) as client:
                 client.predict(np.zeros((28, 28), np.float32))
@@ -69,9 +69,11 @@ def main() -> int:
                 if case.module != module:
                     continue
                 target = Target(address, case.method, case.message, pid=gateway.pid, http=http)
-                targets[transport, case.name, floors.CROWD] = target, _load(floors.CROWD, options.calls // case.rows)
+                crowd, alone = _load(floors.CROWD, options.calls), _load(floors.ALONE, options.calls)
+                fewer = _load(floors.CROWD, options.calls // case.rows)
+                targets[transport, case.name, floors.CROWD] = target, fewer, crowd
                 if case is cases[0]:
-                    targets[transport, case.name, floors.ALONE] = target, _load(floors.ALONE, options.calls)
+                    targets[transport, case.name, floors.ALONE] = target, alone, alone
         try:
             measured = _measure(echo_target, targets, key, options.rounds, Path(scratch))
         except LoadError as error:
@@ -126,14 +128,13 @@ def _load(name: str, calls: int) -> Load:
 
 
 def _measure(
-    echo: Target, targets: dict[floors.Key, tuple[Target, Load]], key: str, rounds: int, scratch: Path
+    echo: Target, targets: dict[floors.Key, tuple[Target, Load, Load]], key: str, rounds: int, scratch: Path
 ) -> dict[floors.Key, list[floors.Pair]]:
     """The figures of each target, round after round, each with the echo's under the same kind of load."""
     measured: dict[floors.Key, list[floors.Pair]] = {name: [] for name in targets}
     for _ in range(rounds):
-        for name, (target, load) in targets.items():
-            calls = 250 if name[-1] == floors.ALONE else 2500
-            beside = run(echo, key, Load(calls, load.connections, load.streams), scratch)
+        for name, (target, load, echo_load) in targets.items():
+            beside = run(echo, key, echo_load, scratch)
             run(target, key, Load(max(round(load.calls * WARM_UP), 128), load.connections, load.streams), scratch)
             measured[name].append((run(target, key, load, scratch), beside))
     return measured

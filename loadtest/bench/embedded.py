@@ -1,8 +1,8 @@
 """`python -m loadtest.bench.embedded`: the embedded server on the digits model against a bare grpc.aio echo.
 
 The echo answers with messages of the same size; the model is called in a process of its own, too. All in one run, round
-after round. A ratio is that of one round, and the middle one counts: virtual machines change their speed by half from
-one minute to the next, so that the best of each, from different rounds, would compare one speed with another.
+after round, each server right after the echo, as virtual machines change their speed by half from one minute to the
+next; the middle one of the rounds' ratios counts.
 """
 
 import argparse
@@ -11,9 +11,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loadtest.bench.load import Figure, Load, LoadError, Target, run
 from loadtest.model import newest, request_of
@@ -44,12 +46,20 @@ class Case:
         return self.load.connections * self.load.streams
 
 
-CASES = (
-    Case(1, Load(1000, connections=1, streams=1)),
-    Case(1, Load(6000, connections=8, streams=16)),
-    Case(32, Load(1500, connections=8, streams=4)),
-    Case(MANY, Load(500, connections=8, streams=2)),
-)
+CROWD = Case(1, Load(10_000, connections=8, streams=16))
+LARGE = Case(MANY, Load(2000, connections=8, streams=2))
+CASES = (Case(1, Load(2000, connections=1, streams=1)), CROWD, Case(32, Load(3000, connections=8, streams=4)), LARGE)
+
+
+class Round(NamedTuple):
+    """What one round came to."""
+
+    figures: dict[tuple[str, Case], Figure]
+    in_process: dict[int, float]
+    """Rows a second of the model by rows in a call."""
+    ratios: dict[str, float]
+
+
 # What must hold: ratios to the echo of single rows, 128 at once, and to the in-process rows a second of 128-row calls.
 FLOORS = {"unbatched / echo": 0.22, "batched / echo": 0.65, "rows/s / in-process": 0.5}
 if ENVOY in SERVERS:
@@ -71,13 +81,12 @@ def main() -> int:
         except LoadError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
-    each = [_ratios(*measured) for measured in rounds]
-    ratios = {name: statistics.median(of[name] for of in each) for name in FLOORS}
+    ratios = {name: statistics.median(of.ratios[name] for of in rounds) for name in FLOORS}
     figures = {
-        key: sorted((measured[0][key] for measured in rounds), key=lambda figure: figure.rate)[len(rounds) // 2]
-        for key in rounds[0][0]
+        key: sorted((of.figures[key] for of in rounds), key=lambda figure: figure.rate)[len(rounds) // 2]
+        for key in rounds[0].figures
     }
-    in_process = {rows: statistics.median(measured[1][rows] for measured in rounds) for rows in rounds[0][1]}
+    in_process = {rows: statistics.median(of.in_process[rows] for of in rounds) for rows in rounds[0].in_process}
     _print(figures, in_process, ratios)
     if options.json:
         report = {
@@ -87,7 +96,7 @@ def main() -> int:
             ],
             "in_process_rows_per_second": in_process,
             "ratios": ratios,
-            "ratios_by_round": each,
+            "ratios_by_round": [of.ratios for of in rounds],
             "floors": FLOORS,
         }
         options.json.write_text(json.dumps(report, indent=2) + "\n")
@@ -111,35 +120,40 @@ def _start(children: ExitStack, scratch: Path) -> dict[str, str]:
     return addresses
 
 
-def _measure(
-    addresses: dict[str, str], directory: Path, scratch: Path
-) -> tuple[dict[tuple[str, Case], Figure], dict[int, float]]:
-    """One round: calls by server and case, and the rows a second of the model by rows in a call."""
+def _measure(addresses: dict[str, str], directory: Path, scratch: Path) -> Round:
     messages = {case.rows: request_of(addresses[UNBATCHED], MODEL, case.rows).SerializeToString() for case in CASES}
     figures: dict[tuple[str, Case], Figure] = {}
-    for case in CASES:
-        for name, address in addresses.items():
-            target = Target(address, "/bench.Echo/Echo" if name == ECHO else PREDICT, messages[case.rows])
-            load = case.load
-            run(target, "", Load(round(load.calls * WARM_UP), load.connections, load.streams), scratch)
-            figures[name, case] = run(target, "", load, scratch)
-    command = [sys.executable, "-m", "loadtest.bench.in_process", str(directory), *map(str, messages)]
-    printed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
-    return figures, {int(rows): rate for rows, rate in json.loads(printed.splitlines()[-1]).items()}
+    to_echo: dict[tuple[str, Case], float] = {}
+    in_process = _in_process(directory, messages)
 
+    def measured(name: str, case: Case) -> Figure:
+        method = "/bench.Echo/Echo" if name == ECHO else PREDICT
+        target = Target(addresses[name], method, messages[case.rows])
+        load = case.load
+        run(target, "", Load(round(load.calls * WARM_UP), load.connections, load.streams), scratch)
+        return run(target, "", load, scratch)
 
-def _ratios(figures: dict[tuple[str, Case], Figure], in_process: dict[int, float]) -> dict[str, float]:
-    (crowd,) = (case for case in CASES if case.rows == 1 and case.concurrency == MANY)
-    (many,) = (case for case in CASES if case.rows == MANY)
-    echo = figures[ECHO, crowd].rate
+    # What is compared with the model alone first.
+    for case in reversed(CASES):
+        for name in SERVERS:
+            figures[ECHO, case] = measured(ECHO, case)
+            figures[name, case] = measured(name, case)
+            to_echo[name, case] = figures[name, case].rate / figures[ECHO, case].rate
     ratios = {
-        "unbatched / echo": figures[UNBATCHED, crowd].rate / echo,
-        "batched / echo": figures[BATCHED, crowd].rate / echo,
-        "rows/s / in-process": figures[UNBATCHED, many].rate * MANY / in_process[MANY],
+        "unbatched / echo": to_echo[UNBATCHED, CROWD],
+        "batched / echo": to_echo[BATCHED, CROWD],
+        "rows/s / in-process": figures[UNBATCHED, LARGE].rate * MANY / in_process[MANY],
     }
-    if (ENVOY, crowd) in figures:
-        ratios["inside Envoy / echo"] = figures[ENVOY, crowd].rate / echo
-    return ratios
+    if ENVOY in SERVERS:
+        ratios["inside Envoy / echo"] = to_echo[ENVOY, CROWD]
+    return Round(figures, in_process, ratios)
+
+
+def _in_process(directory: Path, sizes: Iterable[int]) -> dict[int, float]:
+    """Rows a second of the model by rows in a call."""
+    command = [sys.executable, "-m", "loadtest.bench.in_process", str(directory), *map(str, sizes)]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+    return {int(rows): rate for rows, rate in json.loads(printed.splitlines()[-1]).items()}
 
 
 def _print(figures: dict[tuple[str, Case], Figure], in_process: dict[int, float], ratios: dict[str, float]) -> None:

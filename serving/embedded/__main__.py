@@ -1,7 +1,6 @@
 """`python -m serving.embedded`: flags first, since TensorFlow takes seconds to import, then all the rest."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from serving import garbage
 from serving.embedded.flags import Flags, parse
 from serving.native_stderr import native_stderr_dropped
 from serving.transport.addresses import AddressTakenError
@@ -53,8 +53,7 @@ async def run(flags: Flags) -> int:
     with native_stderr_dropped():
         from serving.embedded import saved_model  # noqa: PLC0415  # after the lines above
 
-    # The imports' many objects stay; looking through them again at each collection would stall calls.
-    gc.freeze()
+    garbage.settle()
     load: Callable[[Path], Servable] = partial(
         saved_model.load,
         intra_op_threads=flags.intra_op_threads,

@@ -4,7 +4,6 @@ Each takes the model, the version's number and the request, and raises a Serving
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from serving.embedded import examples
@@ -18,7 +17,7 @@ from serving.embedded.errors import (
     UnsupportedMethod,
 )
 from serving.embedded.servable import Inference, Servable
-from serving.wire import codec
+from serving.wire import predict as wire
 from serving.wire import tensorflow_pb2 as tf
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array
@@ -26,8 +25,6 @@ from serving.wire.codec import Array
 _DEFAULT_SIGNATURE = "serving_default"
 _CLASSIFY = "tensorflow/serving/classify"
 _REGRESS = "tensorflow/serving/regress"
-# Names are those of models and signatures that there are, though not for ever.
-_MAX_SPECS = 256
 
 
 def resolved(spec: tfs.ModelSpec, number: int, *, signature: bool = True) -> tfs.ModelSpec:
@@ -65,8 +62,7 @@ class Predicted(NamedTuple):
 
     def encoded(self, *, typed: bool) -> "Encoded":
         """The response on the wire; `typed` answers in float_val and its like, not in tensor_content."""
-        outputs = codec.map_fields(tfs.PredictResponse.OUTPUTS_FIELD_NUMBER, self.outputs, typed=typed)
-        return Encoded(b"".join((*outputs, _without_outputs(self.model, self.version, self.signature))))
+        return Encoded(wire.response(self.model, self.version, self.signature, self.outputs, typed=typed))
 
 
 class Encoded(NamedTuple):
@@ -163,14 +159,6 @@ def _tasks(servable: Servable, request: tfs.MultiInferenceRequest) -> Iterator[_
         if len(tensors) > 1:
             raise SeveralInputs
         yield _Task(spec, task.method_name, signature, outputs)
-
-
-@lru_cache(_MAX_SPECS)
-def _without_outputs(name: str, number: int, signature: str) -> bytes:
-    """A PredictResponse that says only who answers."""
-    spec = tfs.ModelSpec(name=name, signature_name=signature)
-    spec.version.value = number
-    return tfs.PredictResponse(model_spec=spec).SerializeToString()
 
 
 def _resolve(answer: tfs.ModelSpec, spec: tfs.ModelSpec, number: int) -> None:
