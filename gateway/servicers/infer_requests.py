@@ -65,7 +65,8 @@ class InferRequests:
             partial(tensors.inputs, request),
         )
         # Strings are of any length, and have to be read one by one; an id makes every request another.
-        if asked.raw and not asked.id and all(tensor.datatype != "BYTES" for tensor in request.inputs):
+        plain = asked.raw and not asked.id and all(tensor.datatype != "BYTES" for tensor in request.inputs)
+        if plain and self._moulds.wants(raw):
             return asked._replace(inputs=partial(self._first, raw, request, asked))
         return asked
 

@@ -43,20 +43,25 @@ class PredictRequests:
             return Query(model, instances, version, signature, top_k)
         request = pb.PredictRequest.FromString(raw)
         asked = query(request)
+        if self._moulds.wants(raw):
+            self._learn(raw, request, asked)
+        return asked
+
+    def _learn(self, raw: bytes, request: pb.PredictRequest, asked: Query) -> None:
         alone = len(asked.instances) == 1
         slots = [_slot(message, one, alone) for message, one in zip(request.instances, asked.instances, strict=True)]
         found = [slot for slot in slots if slot is not None]
-        if len(found) == len(slots):
-            said = _Said(asked._replace(instances=()), [make for _, _, make in found])
-            payloads = [getattr(holder, field) for holder, field, _ in found]
+        if len(found) < len(slots):
+            return
+        payloads = [getattr(holder, field) for holder, field, _ in found]
 
-            def refilled(others: Iterable[bytes]) -> pb.PredictRequest:
-                for (holder, field, _), other in zip(found, others, strict=True):
-                    setattr(holder, field, other)
-                return request
+        def refilled(others: Iterable[bytes]) -> pb.PredictRequest:
+            for (holder, field, _), other in zip(found, others, strict=True):
+                setattr(holder, field, other)
+            return request
 
-            self._moulds.learn(raw, payloads, said, refilled)
-        return asked
+        said = _Said(asked._replace(instances=()), [make for _, _, make in found])
+        self._moulds.learn(raw, payloads, said, refilled)
 
 
 def query(request: pb.PredictRequest) -> Query:

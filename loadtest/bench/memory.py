@@ -17,6 +17,7 @@ import psutil
 
 from loadtest.bench.__main__ import NO_OP, Case, all_cases, gateways
 from loadtest.bench.load import Load, LoadError, Target, run
+from serving.transport.default import installed_transports
 from stack.__main__ import ensure_key, ensure_model
 
 NAMES = ("tensor", "PNG", "32 PNGs")
@@ -52,6 +53,9 @@ def main() -> int:
     parser.add_argument(
         "--case", action="append", choices=NAMES, help="the kind of call; may be repeated (default: all)"
     )
+    parser.add_argument(
+        "--transport", action="append", choices=installed_transports(), help="may be repeated (default: all)"
+    )
     parser.add_argument("--limit", type=float, default=200, help="megabytes that --check allows (default: %(default)s)")
     parser.add_argument("--check", action="store_true", help="end with status 1 if memory is above the limit, or grows")
     options = parser.parse_args()
@@ -61,7 +65,7 @@ def main() -> int:
     found: dict[tuple[str, str], Growth] = {}
     with ExitStack() as children, tempfile.TemporaryDirectory() as scratch:
         for (transport, module), (address, http, gateway) in gateways(children).items():
-            if module != NO_OP:
+            if module != NO_OP or transport not in (options.transport or installed_transports()):
                 continue
             for name in options.case or NAMES:
                 case = asked[name]

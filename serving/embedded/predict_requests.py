@@ -10,7 +10,7 @@ from serving.embedded.errors import UnparsableTensor
 from serving.embedded.inference import Predict
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array, TensorError, to_numpy
-from serving.wire.moulds import MAX_REQUEST, Moulds
+from serving.wire.moulds import Moulds
 
 
 class _Said(NamedTuple):
@@ -41,7 +41,7 @@ class PredictRequests:
             return Predict(spec, outputs, lambda: inputs, partial(tfs.PredictRequest.FromString, raw))
         request = tfs.PredictRequest.FromString(raw)
         asked = parsed(request)
-        if len(raw) <= MAX_REQUEST and all(proto.tensor_content for proto in request.inputs.values()):
+        if self._moulds.wants(raw) and all(proto.tensor_content for proto in request.inputs.values()):
             self._learn(raw, request, asked)
         return asked
 

@@ -12,9 +12,11 @@ from typing import Generic, NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 # Bytes of a request, and of it without the payloads, beyond which parsing is not what costs.
-MAX_REQUEST, _MAX_FRAME = 1 << 20, 1 << 12
+_MAX_REQUEST, _MAX_FRAME = 1 << 20, 1 << 12
 # A payload shorter than this might stand in a request by chance.
 _MIN_PAYLOAD = 16
+# Lengths that are remembered, as a request is learnt only when one as long came before.
+_MAX_LENGTHS = 1024
 # Different requests of one length that are known.
 _MAX_EACH = 4
 # Bytes of memory for all that is known, and what a request takes of it besides its frame: itself, and each payload.
@@ -42,6 +44,7 @@ class Moulds(Generic[Said]):
         self._known: dict[int, tuple[_Mould[Said], ...]] = {}
         """By the request's length."""
         self._size = 0
+        self._lengths: dict[int, None] = {}
 
     def find(self, raw: bytes) -> tuple[Said, Sequence[slice]] | None:
         """What a request says and where its payloads are, in the order of `learn`; None if it must be parsed."""
@@ -53,11 +56,21 @@ class Moulds(Generic[Said]):
                 return said, places
         return None
 
+    def wants(self, raw: bytes) -> bool:
+        """Whether to learn a request that was not known: another as long came lately, and parsing it is what costs."""
+        length = len(raw)
+        if length > _MAX_REQUEST or length in self._lengths:
+            return length <= _MAX_REQUEST
+        if len(self._lengths) == _MAX_LENGTHS:
+            del self._lengths[next(iter(self._lengths))]
+        self._lengths[length] = None
+        return False
+
     def learn(
         self, raw: bytes, payloads: Sequence[bytes], said: Said, refilled: Callable[[Iterable[bytes]], Message]
     ) -> None:
         """Remembers a request that was parsed; `refilled` is its message with other payloads of the same lengths."""
-        if not payloads or len(raw) > MAX_REQUEST or len(raw) - sum(map(len, payloads)) > _MAX_FRAME:
+        if not payloads or len(raw) - sum(map(len, payloads)) > _MAX_FRAME:
             return
         if min(map(len, payloads)) < _MIN_PAYLOAD:
             return

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,7 +52,7 @@ def inputs(asked: InferRequest) -> Any:
 def test_as_if_parsed(requests: list[oip.ModelInferRequest], payload: bytes) -> None:
     """Whatever was read before, a request is read as parsing it gives: the same, with other payloads, and others."""
     reader = InferRequests()
-    for _ in range(2):
+    for _ in range(3):
         for request in requests:
             other = oip.ModelInferRequest.FromString(request.SerializeToString())
             other.raw_input_contents[:] = [payload[: len(raw)] for raw in request.raw_input_contents]
@@ -69,16 +70,19 @@ def test_as_if_parsed(requests: list[oip.ModelInferRequest], payload: bytes) -> 
                     assert inputs(read).keys() == expected
 
 
-def test_what_is_read() -> None:
-    """Of a known request too all that it says is read."""
-    request = oip.ModelInferRequest(model_name="m", model_version="2", id="i", raw_input_contents=[bytes(range(20))])
+@pytest.mark.parametrize("request_id", ["", "i"])
+def test_what_is_read(request_id: str) -> None:
+    """Of a known request too all that it says is read; one with an id is parsed."""
+    request = oip.ModelInferRequest(
+        model_name="m", model_version="2", id=request_id, raw_input_contents=[bytes(range(20))]
+    )
     request.inputs.add(name="x", datatype="UINT8", shape=[2, 10])
     request.outputs.add(name="p")
     request.outputs.add(name="q").parameters["classification"].int64_param = 3
     request.parameters["signature_name"].string_param = "s"
     reader = InferRequests()
-    for _ in range(2):
+    for _ in range(3):
         read = reader.read(request.SerializeToString())
-        expected = ("m", "2", "i", "s", [Wanted("p", ""), Wanted("q", "classification")], True)
+        expected = ("m", "2", request_id, "s", [Wanted("p", ""), Wanted("q", "classification")], True)
         assert read[:-1] == expected
         assert read.inputs()["x"].tolist() == [list(range(10)), list(range(10, 20))]

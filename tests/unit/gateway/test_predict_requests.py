@@ -83,7 +83,7 @@ def other(request: pb.PredictRequest, fill: bytes) -> pb.PredictRequest:
 def test_as_if_parsed(requests: list[pb.PredictRequest], fill: bytes) -> None:
     """Whatever was read before, a request is read as parsing it gives: the same, with other payloads, and others."""
     reader = PredictRequests()
-    for _ in range(2):
+    for _ in range(3):
         for request in requests:
             for asked in (request, other(request, fill)):
                 raw = asked.SerializeToString()
@@ -97,7 +97,8 @@ def test_altered(data: st.DataObject) -> None:
     reader = PredictRequests()
     known = pb.PredictRequest(model="m", version=2, instances=[tensor(bytes(16)), pixels(bytes(16))], top_k=1)
     raw = bytearray(known.SerializeToString())
-    reader.read(bytes(raw))
+    for _ in range(2):
+        reader.read(bytes(raw))
     place = data.draw(st.integers(0, len(raw) - 1))
     raw[place] ^= data.draw(st.integers(1, 255))
     try:
@@ -116,7 +117,7 @@ def test_written_otherwise() -> None:
     reader = PredictRequests()
     image = pb.PredictRequest(instances=[pb.Instance(image=bytes(range(32)))]).SerializeToString()
     swapped = image + pb.PredictRequest(model="m").SerializeToString()
-    for _ in range(2):
+    for _ in range(3):
         assert reader.read(swapped) == Query("m", [Image(bytes(range(32)))])
 
 
@@ -131,7 +132,8 @@ def test_memory(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     reader = PredictRequests()
     tracemalloc.start()
     for raw in requests:
-        reader.read(raw)
+        for _ in range(2):
+            reader.read(raw)
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert 1 << 18 < used < 1 << 20
+    assert 1 << 18 < used < (1 << 20) + 128 * moulds._MAX_LENGTHS

@@ -41,11 +41,28 @@ def test_parsing_is_spared() -> None:
     assert known.find(message("n", [other]).SerializeToString()) is None
 
 
-@pytest.mark.parametrize("payloads", [[], [bytes(15)], [bytes(1 << 20)]], ids=["none", "short", "long"])
+@pytest.mark.parametrize("payloads", [[], [bytes(15)]], ids=["none", "short"])
 def test_not_worth_it(payloads: list[bytes]) -> None:
-    """What has no payloads, short ones or very long ones is parsed each time."""
+    """What has no payloads, or short ones, is parsed each time."""
     known: Moulds[str] = Moulds()
     assert known.find(learn(known, "m", payloads)) is None
+
+
+def test_wants() -> None:
+    """To learn costs more than to parse: a request is learnt if one as long came lately, and a very long one never."""
+    known: Moulds[str] = Moulds()
+    assert [known.wants(bytes(size)) for size in (100, 101, 100, 101, 1 << 21, 1 << 21)] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    for size in range(200, 200 + 1023):
+        assert not known.wants(bytes(size))
+    assert known.wants(bytes(101))
+    assert not known.wants(bytes(100))
 
 
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
