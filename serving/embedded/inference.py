@@ -29,10 +29,8 @@ _REGRESS = "tensorflow/serving/regress"
 
 def resolved(spec: tfs.ModelSpec, number: int, *, signature: bool = True) -> tfs.ModelSpec:
     """The model_spec of an answer: the version, and the signature where there is one, that the request's came to."""
-    answer = tfs.ModelSpec()
-    _resolve(answer, spec, number)
-    if not signature:
-        answer.ClearField("signature_name")
+    answer = tfs.ModelSpec(name=spec.name, signature_name=_signature(spec) if signature else "")
+    answer.version.value = number
     return answer
 
 
@@ -159,12 +157,6 @@ def _tasks(servable: Servable, request: tfs.MultiInferenceRequest) -> Iterator[_
         if len(tensors) > 1:
             raise SeveralInputs
         yield _Task(spec, task.method_name, signature, outputs)
-
-
-def _resolve(answer: tfs.ModelSpec, spec: tfs.ModelSpec, number: int) -> None:
-    answer.name = spec.name
-    answer.version.value = number
-    answer.signature_name = _signature(spec)
 
 
 def _signature(spec: tfs.ModelSpec) -> str:
