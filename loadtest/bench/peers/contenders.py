@@ -55,8 +55,10 @@ class Contender:
 
 def contenders() -> Iterator[Contender]:
     """Ours, and then the peers."""
-    yield Contender("embedded server", protocols.TFS, _embedded(), ours=True)
-    yield Contender("embedded server, batching", protocols.TFS, _embedded(_BATCHING), ours=True)
+    for transport in installed_transports():
+        name, flag = f"embedded server on {transport}", f"--transport={transport}"
+        yield Contender(name, protocols.TFS, _embedded(flag), ours=True)
+        yield Contender(f"{name}, batching", protocols.TFS, _embedded(flag, _BATCHING), ours=True)
     for transport in installed_transports():
         for protocol in (protocols.TFS, protocols.OIP, protocols.PNG):
             yield Contender(f"gateway on {transport} + embedded", protocol, _gateway(transport), ours=True)
@@ -89,7 +91,7 @@ def _embedded(*flags: str) -> Start:
     @contextmanager
     def start(model: Path, scratch: Path) -> Iterator[Running]:
         port = free_port()
-        command = ["serving.embedded", "--transport=grpc.aio", f"--port={port}"]
+        command = ["serving.embedded", f"--port={port}"]
         command += [f"--model_name={MODEL}", f"--model_base_path={model.parent}"]
         log = scratch / "embedded.log"
         with child("the embedded server", [sys.executable, "-m", *command, *flags], log) as server:
@@ -102,7 +104,7 @@ def _gateway(transport: str) -> Start:
     @contextmanager
     def start(model: Path, scratch: Path) -> Iterator[Running]:
         with ExitStack() as parts:
-            backend = parts.enter_context(_embedded(_BATCHING)(model, scratch))
+            backend = parts.enter_context(_embedded("--transport=grpc.aio", _BATCHING)(model, scratch))
             backend.children[0].wait_for("serving gRPC on ", START_TIMEOUT)
             port = free_port()
             command = [sys.executable, "-m", "gateway", f"--models={MODEL}", f"--transport={transport}"]
