@@ -168,7 +168,7 @@ class TensorFlowServing:
     @translated
     async def signatures(self, model: str, version: int) -> dict[str, Signature]:
         """The signatures of a version by name; BackendFailed if the server's description makes no sense."""
-        request = tfs.GetModelMetadataRequest(model_spec=_spec(model, version), metadata_field=["signature_def"])
+        request = tfs.GetModelMetadataRequest(model_spec=wire.spec(model, version), metadata_field=["signature_def"])
         answer = await self._prediction.GetModelMetadata(request, timeout=CONTROL_TIMEOUT)
         described = tfs.SignatureDefMap()
         if not answer.metadata["signature_def"].Unpack(described):
@@ -268,12 +268,6 @@ def in_common(answers: Sequence[list[BackendVersion]]) -> list[BackendVersion]:
         ]
         versions.append(next((version for version in found if not version.available), found[0]))
     return versions
-
-
-def _spec(model: str, version: int) -> tfs.ModelSpec:
-    spec = tfs.ModelSpec(name=model)
-    spec.version.value = version
-    return spec
 
 
 def _tensor_spec(name: str, info: tensorflow_pb2.TensorInfo) -> TensorSpec:

@@ -55,6 +55,8 @@ class Round(NamedTuple):
     """What one round came to."""
 
     figures: dict[tuple[str, Case], Figure]
+    to_echo: dict[tuple[str, Case], float]
+    """Each server's calls a second, as a share of the echo's right before."""
     in_process: dict[int, float]
     """Rows a second of the model by rows in a call."""
     ratios: dict[str, float]
@@ -87,7 +89,8 @@ def main() -> int:
         for key in rounds[0].figures
     }
     in_process = {rows: statistics.median(of.in_process[rows] for of in rounds) for rows in rounds[0].in_process}
-    _print(figures, in_process, ratios)
+    to_echo = {key: statistics.median(of.to_echo[key] for of in rounds) for key in rounds[0].to_echo}
+    _print(figures, to_echo, in_process, ratios)
     if options.json:
         report = {
             "cases": [
@@ -146,7 +149,7 @@ def _measure(addresses: dict[str, str], directory: Path, scratch: Path) -> Round
     }
     if ENVOY in SERVERS:
         ratios["inside Envoy / echo"] = to_echo[ENVOY, CROWD]
-    return Round(figures, in_process, ratios)
+    return Round(figures, to_echo, in_process, ratios)
 
 
 def _in_process(directory: Path, sizes: Iterable[int]) -> dict[int, float]:
@@ -156,14 +159,18 @@ def _in_process(directory: Path, sizes: Iterable[int]) -> dict[int, float]:
     return {int(rows): rate for rows, rate in json.loads(printed.splitlines()[-1]).items()}
 
 
-def _print(figures: dict[tuple[str, Case], Figure], in_process: dict[int, float], ratios: dict[str, float]) -> None:
+def _print(
+    figures: dict[tuple[str, Case], Figure],
+    to_echo: dict[tuple[str, Case], float],
+    in_process: dict[int, float],
+    ratios: dict[str, float],
+) -> None:
     print(f"\n{'':22}{'rows':>6}{'at once':>9}{'calls/s':>9}{'rows/s':>9}{'p50 ms':>9}{'to echo':>9}{'to model':>10}")
     for (name, case), figure in sorted(figures.items(), key=lambda item: CASES.index(item[0][1])):
-        echo = figures[ECHO, case].rate
         to_model = "" if name == ECHO else f"{figure.rate * case.rows / in_process[case.rows]:10.2f}"
         print(
             f"{name:22}{case.rows:6}{case.concurrency:9}{figure.rate:9.0f}{figure.rate * case.rows:9.0f}"
-            f"{figure.p50 * 1e3:9.1f}{figure.rate / echo:9.2f}{to_model}"
+            f"{figure.p50 * 1e3:9.1f}{to_echo.get((name, case), 1.0):9.2f}{to_model}"
         )
     for rows, rate in in_process.items():
         print(f"{'in-process':22}{rows:6}{1:9}{rate / rows:9.0f}{rate:9.0f}")

@@ -53,6 +53,7 @@ async def run(flags: Flags) -> int:
     with native_stderr_dropped():
         from serving.embedded import saved_model  # noqa: PLC0415  # after the lines above
 
+    # Before models are loaded: theirs is collected when they go.
     garbage.settle()
     load: Callable[[Path], Servable] = partial(
         saved_model.load,

@@ -4,7 +4,7 @@ Each takes the model, the version's number and the request, and raises a Serving
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from serving.embedded import examples
 from serving.embedded.errors import (
@@ -29,9 +29,12 @@ _REGRESS = "tensorflow/serving/regress"
 
 def resolved(spec: tfs.ModelSpec, number: int, *, signature: bool = True) -> tfs.ModelSpec:
     """The model_spec of an answer: the version, and the signature where there is one, that the request's came to."""
-    answer = tfs.ModelSpec(name=spec.name, signature_name=_signature(spec) if signature else "")
-    answer.version.value = number
-    return answer
+    return wire.spec(spec.name, number, _signature(spec) if signature else "")
+
+
+def spec_of(request: Any) -> tfs.ModelSpec | None:
+    """The model that a request names, if it names any."""
+    return request.model_spec if request.HasField("model_spec") else None
 
 
 class Predict(NamedTuple):

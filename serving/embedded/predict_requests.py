@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serving.embedded.errors import UnparsableTensor
-from serving.embedded.inference import Predict
+from serving.embedded.inference import Predict, spec_of
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.codec import Array, TensorError, to_numpy
 from serving.wire.moulds import Moulds
@@ -53,9 +53,9 @@ class PredictRequests:
         # Strings' lengths are among their content.
         if any(array.dtype.hasobject for array in arrays.values()):
             return
-        message = tfs.PredictRequest.FromString(raw)
 
         def refilled(contents: Iterable[bytes]) -> tfs.PredictRequest:
+            message = tfs.PredictRequest.FromString(raw)
             for alias, content in zip(arrays, contents, strict=True):
                 message.inputs[alias].tensor_content = content
             return message
@@ -69,8 +69,7 @@ class PredictRequests:
 
 def parsed(request: tfs.PredictRequest) -> Predict:
     """What a request asks."""
-    spec = request.model_spec if request.HasField("model_spec") else None
-    return Predict(spec, request.output_filter, partial(_inputs, request), lambda: request)
+    return Predict(spec_of(request), request.output_filter, partial(_inputs, request), lambda: request)
 
 
 def _inputs(request: tfs.PredictRequest) -> Mapping[str, Array]:

@@ -57,7 +57,7 @@ class Predictions:
 
     def metadata(self, request: tfs.GetModelMetadataRequest) -> tfs.GetModelMetadataResponse:
         """The signatures of a model."""
-        spec = present(spec_of(request))
+        spec = present(inference.spec_of(request))
         if not request.metadata_field:
             raise NoMetadataField
         for field in request.metadata_field:
@@ -79,11 +79,6 @@ class Predictions:
                 return self._manager.find(spec.name, spec.version.value)
             case _:
                 return self._manager.find(spec.name, None)
-
-
-def spec_of(request: Any) -> tfs.ModelSpec | None:
-    """The model that a request names, if it names any."""
-    return request.model_spec if request.HasField("model_spec") else None
 
 
 def present(spec: tfs.ModelSpec | None) -> tfs.ModelSpec:

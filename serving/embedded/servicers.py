@@ -3,6 +3,7 @@
 # ruff: noqa: ARG002, N802  # names and parameters are gRPC's
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from serving.embedded.manager import Manager
 from serving.embedded.monitoring import Metrics
 from serving.embedded.monitoring import Request as Measured
 from serving.embedded.predict_requests import PredictRequests
-from serving.embedded.predictions import Predictions, Received, present, spec_of
+from serving.embedded.predictions import Predictions, Received, present
 from serving.embedded.servable import Inference, Servable
 from serving.embedded.version import Version
 from serving.wire import tensorflow_serving_pb2 as tfs
@@ -60,11 +61,11 @@ class PredictionServicer:
         self, received: Received[tfs.ClassificationRequest], context: Any
     ) -> Awaitable[tfs.ClassificationResponse]:
         """Classifies tf.Examples."""
-        return self._answer("Classify", spec_of(received.request), inference.classify, received)
+        return self._answer("Classify", inference.spec_of(received.request), inference.classify, received)
 
     def Regress(self, received: Received[tfs.RegressionRequest], context: Any) -> Awaitable[tfs.RegressionResponse]:
         """Gives a value for each tf.Example."""
-        return self._answer("Regress", spec_of(received.request), inference.regress, received)
+        return self._answer("Regress", inference.spec_of(received.request), inference.regress, received)
 
     def MultiInference(
         self, received: Received[tfs.MultiInferenceRequest], context: Any
@@ -83,20 +84,10 @@ class PredictionServicer:
     def _answer(
         self, api: str, spec: tfs.ModelSpec | None, method: _Method[Request, Response], received: Received[Request]
     ) -> Awaitable[Response]:
+        answer = partial(self._predictions.answer, spec, method, received)
         if self._metrics is None:
-            return self._predictions.answer(spec, method, received, Measured())
-        return self._measured(self._metrics, api, spec, method, received)
-
-    async def _measured(
-        self,
-        metrics: Metrics,
-        api: str,
-        spec: tfs.ModelSpec | None,
-        method: _Method[Request, Response],
-        received: Received[Request],
-    ) -> Response:
-        with metrics.request(spec.name if spec else "", api, "GRPC") as measured:
-            return await self._predictions.answer(spec, method, received, measured)
+            return answer(Measured())
+        return _within(self._metrics.request(spec.name if spec else "", api, "GRPC"), answer)
 
 
 class ModelServicer(tfs_grpc.ModelServiceServicer):
@@ -108,7 +99,7 @@ class ModelServicer(tfs_grpc.ModelServiceServicer):
 
     async def GetModelStatus(self, request: tfs.GetModelStatusRequest, context: Any) -> tfs.GetModelStatusResponse:
         """The state of one version of a model, or of all that there ever were; a label is ignored, as in TFS."""
-        spec = present(spec_of(request))
+        spec = present(inference.spec_of(request))
         versions = self._manager.statuses(spec.name, spec.version.value if spec.HasField("version") else None)
         return tfs.GetModelStatusResponse(model_version_status=map(_status, versions))
 
@@ -120,6 +111,13 @@ class ModelServicer(tfs_grpc.ModelServiceServicer):
         response = tfs.ReloadConfigResponse()
         response.status.SetInParent()
         return response
+
+
+async def _within(
+    measuring: AbstractContextManager[Measured], answer: Callable[[Measured], Awaitable[Response]]
+) -> Response:
+    with measuring as measured:
+        return await answer(measured)
 
 
 def _handler(

@@ -10,6 +10,13 @@ from serving.wire.codec import Array, map_fields
 _MAX_SPECS = 256
 
 
+def spec(model: str, version: int, signature: str = "") -> tfs.ModelSpec:
+    """The ModelSpec of a version, and of its signature where one is named."""
+    found = tfs.ModelSpec(name=model, signature_name=signature)
+    found.version.value = version
+    return found
+
+
 def request(model: str, version: int, signature: str, inputs: Mapping[str, Array]) -> bytes:
     """A PredictRequest of a version, for all outputs of its signature; inputs in tensor_content."""
     fields = map_fields(tfs.PredictRequest.INPUTS_FIELD_NUMBER, inputs)
@@ -24,15 +31,9 @@ def response(model: str, version: int, signature: str, outputs: Mapping[str, Arr
 
 @lru_cache(_MAX_SPECS)
 def _request_spec(model: str, version: int, signature: str) -> bytes:
-    return tfs.PredictRequest(model_spec=_spec(model, version, signature)).SerializeToString()
+    return tfs.PredictRequest(model_spec=spec(model, version, signature)).SerializeToString()
 
 
 @lru_cache(_MAX_SPECS)
 def _response_spec(model: str, version: int, signature: str) -> bytes:
-    return tfs.PredictResponse(model_spec=_spec(model, version, signature)).SerializeToString()
-
-
-def _spec(model: str, version: int, signature: str) -> tfs.ModelSpec:
-    spec = tfs.ModelSpec(name=model, signature_name=signature)
-    spec.version.value = version
-    return spec
+    return tfs.PredictResponse(model_spec=spec(model, version, signature)).SerializeToString()

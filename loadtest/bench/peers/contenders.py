@@ -91,8 +91,7 @@ def _embedded(*flags: str) -> Start:
     @contextmanager
     def start(model: Path, scratch: Path) -> Iterator[Running]:
         port = free_port()
-        command = ["serving.embedded", f"--port={port}"]
-        command += [f"--model_name={MODEL}", f"--model_base_path={model.parent}"]
+        command = ["serving.embedded", f"--port={port}", f"--model_name={MODEL}", f"--model_base_path={model.parent}"]
         log = scratch / "embedded.log"
         with child("the embedded server", [sys.executable, "-m", *command, *flags], log) as server:
             yield Running(f"127.0.0.1:{port}", (server,))
