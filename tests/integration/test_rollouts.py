@@ -617,9 +617,9 @@ async def test_evidence_of_all_replicas_comes_from_prometheus(
     judge = start_gateway(server.address, *flags(plans), f"--rollout.prometheus={url}", scopes=SCOPES)
     # Without a say of its own.
     busy = start_gateway(server.address, *flags(plans), "--rollout.false-alarm=1e-300", scopes=SCOPES)
-    scraped = {"job_name": "gateway", "static_configs": [{"targets": [judge.http, busy.http]}]}
+    scraping = {"job_name": "gateway", "static_configs": [{"targets": [judge.http, busy.http]}]}
     config = tmp_path / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "500ms"}, "scrape_configs": [scraped]}))
+    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "500ms"}, "scrape_configs": [scraping]}))
     command = [
         "prometheus",
         f"--config.file={config}",
@@ -627,8 +627,15 @@ async def test_evidence_of_all_replicas_comes_from_prometheus(
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     server.errors[2] = (grpc.StatusCode.INTERNAL, "no")
+
+    async def both_scraped() -> bool:
+        answer = await asyncio.to_thread(httpx.get, f"{url}/api/v1/query", params={"query": "up == 1"})
+        return len(answer.json()["data"]["result"]) == 2
+
     with child("Prometheus", command, tmp_path / "prometheus.log") as prometheus:
         prometheus.wait_for("ready to receive web requests", 20)
+        # It takes five seconds to begin, in which a fast machine makes more than enough calls for 1e-300.
+        await eventually(both_scraped)
         await Operator(judge).start(stable_version=1, rules=rules(step_percents=[30, 100], min_samples=10**9))
 
         await eventually(lambda: running(Operator(busy)))
