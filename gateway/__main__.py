@@ -4,22 +4,17 @@ settings.
 """
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable
-
-# gRPC's core writes to stderr by itself, in a form of its own, whenever a stranger's handshake fails; what matters
-# comes back as errors. Read when gRPC is imported.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import yaml
 
 from gateway import settings_page
 from gateway.auth.commands import run as run_keys
-from gateway.certificates import CertificateError, Certificates
 from gateway.configuration import ConfigurationError
 from gateway.settings import Settings
 from gateway.workers.member import Member, load
+from serving import grpc_core
 from serving.transport.envoy.options import EnvoyOptions
 
 USAGE = 2
@@ -29,6 +24,7 @@ INSIDE_ENVOY = "gateway.inside_envoy:app"
 
 def main(arguments: list[str]) -> int:
     """Runs what the command line asks for and returns the exit status."""
+    grpc_core.configure()
     if arguments and (command := _COMMANDS.get(arguments[0])):
         return command(arguments[1:])
     checking = arguments[:1] == ["check-config"]
@@ -94,6 +90,8 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 def _become_envoy(settings: Settings, arguments: list[str]) -> int:
     """Returns only if that cannot be, or if Envoy's configuration is all that is asked for."""
+    from gateway.certificates import CertificateError, Certificates  # noqa: PLC0415  # which imports gRPC
+
     try:
         from serving.transport.envoy import launch  # noqa: PLC0415  # not on every platform
     except ImportError as error:

@@ -6,6 +6,10 @@ Takes the gateway's command line. Of the model server it asks what there is, and
 import asyncio
 import sys
 
+from serving import grpc_core
+
+grpc_core.configure()
+
 import numpy as np
 
 from gateway import configuration

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving import garbage
+from serving import garbage, grpc_core
 from serving.embedded.flags import Flags, parse
 from serving.native_stderr import native_stderr_dropped
 from serving.transport.addresses import AddressTakenError
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> int:
     """Runs the server; returns the exit status, 0 after a signal to stop, 1 if it cannot begin."""
+    grpc_core.configure()
     flags = parse()
     if flags.transport == "envoy":
         return _become_envoy(flags)
