@@ -1,5 +1,6 @@
 """What the gateway answers for one instance, and how it is made of a model's outputs."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,7 +27,16 @@ class Score(NamedTuple):
 class Classification(NamedTuple):
     """The best classes, best first; at least one."""
 
-    top: tuple[Score, ...]
+    labels: Sequence[str]
+    """Of every class of the model."""
+    classes: Sequence[int]
+    """The best ones' indices."""
+    scores: Sequence[float]
+
+    @property
+    def top(self) -> tuple[Score, ...]:
+        """The best classes with all that is known of each."""
+        return tuple(Score(self.labels[i], i, score) for i, score in zip(self.classes, self.scores, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +83,7 @@ def of_all_rows(part: Part) -> Sequence[Answer] | None:
 
 def _classifications(labels: Sequence[str], order: Array, scores: Array) -> list[Answer]:
     """The answers whose classes are `order` and their scores `scores`, a row each."""
-    # Past the constructors of named tuples, which are Python's: this runs for each class of each row.
-    new = tuple.__new__
-    return [
-        new(Classification, [tuple([new(Score, (labels[i], i, score)) for i, score in zip(best, values, strict=True)])])
-        for best, values in zip(order.tolist(), scores.tolist(), strict=True)
-    ]
+    return list(map(Classification._make, zip(itertools.repeat(labels), order.tolist(), scores.tolist())))
 
 
 class _Read:

@@ -255,24 +255,23 @@ class Predictor:
     def _signed(self, route: Route, answers: Sequence[Answer], outputs: Tensors) -> list[Prediction]:
         """Each answer with a receipt; of a part of a batch the whole batch has its receipts made at once."""
         if not isinstance(outputs, Part) or (everybody := of_all_rows(outputs)) is None:
-            return [Prediction(self._receipt(route, answer), answer) for answer in answers]
+            return self._with_receipts(route, answers)
         predictions: list[Prediction] | None = outputs.batch.predictions.get(route.variant)
         if predictions is None:
-            predictions = [Prediction(self._receipt(route, answer), answer) for answer in everybody]
-            outputs.batch.predictions[route.variant] = predictions
+            predictions = outputs.batch.predictions[route.variant] = self._with_receipts(route, everybody)
         mine = predictions[outputs.start : outputs.start + outputs.rows]
         if mine[0].answer is answers[0]:
             return mine
         # Another number of classes was asked for.
         return [Prediction(prediction.receipt, answer) for prediction, answer in zip(mine, answers, strict=True)]
 
-    def _receipt(self, route: Route, answer: Answer) -> str:
-        servable, variant = route.servable, route.variant
-        model = receipts.model_digest(servable.model)
-        if isinstance(answer, Classification):
-            best = answer.top[0]
-            return self._receipts.issue(
-                model, servable.version, class_index=best.class_index, confidence=best.score, variant=variant
-            )
-        value = answer.value if isinstance(answer, Regression) else None
-        return self._receipts.issue(model, servable.version, value=value, variant=variant)
+    def _with_receipts(self, route: Route, answers: Sequence[Answer]) -> list[Prediction]:
+        model, version = receipts.model_digest(route.servable.model), route.servable.version
+        ids = self._receipts.issue(model, version, map(_outcome, answers), route.variant)
+        return list(map(Prediction._make, zip(ids, answers, strict=True)))
+
+
+def _outcome(answer: Answer) -> receipts.Outcome:
+    if isinstance(answer, Classification):
+        return answer.classes[0], None, answer.scores[0]
+    return None, answer.value if isinstance(answer, Regression) else None, 0.0

@@ -13,8 +13,10 @@ import math
 import os
 import struct
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 from gateway.errors import InvalidReceipt
 
@@ -22,10 +24,17 @@ DEFAULT_LIFETIME = 90 * 86400.0
 # Seconds by which the clocks of replicas may differ.
 MAX_SKEW = 60.0
 _FORMAT = 2
-_CLASS = struct.Struct(">B3s8sqBcqfqQ")
-_VALUE = struct.Struct(">B3s8sqBcdfqQ")
-_TAG_BYTES = 16
+# What is the same for predictions made together, then what is each one's own: a class, or a value.
+_HEAD = struct.Struct(">B3s8sqB")
+_CLASS = struct.Struct(">cqfqQ")
+_VALUE = struct.Struct(">cdfqQ")
+_BODY_BYTES, _TAG_BYTES = _HEAD.size + _CLASS.size, 16
+# No padding, so that receipts may be encoded in one piece.
+_CHARACTERS = (_BODY_BYTES + _TAG_BYTES) // 3 * 4
 _MIN_KEY_BYTES = 16
+
+Outcome: TypeAlias = tuple[int | None, float | None, float]
+"""What was predicted: a class's index and how sure that is, or a value, or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +75,15 @@ class Receipts:
         # Unique is enough: what nobody can guess is the signature.
         self._nonces = itertools.count(int.from_bytes(os.urandom(8), "big") >> 1)
 
-    def issue(
-        self,
-        model: bytes,
-        version: int,
-        *,
-        class_index: int | None = None,
-        value: float | None = None,
-        confidence: float = 0.0,
-        variant: int = 0,
-    ) -> str:
-        """A new receipt for one prediction made now; `model` is `model_digest` of its name."""
-        now, nonce = time.time_ns() // 1000, next(self._nonces)
-        if value is not None and class_index is None:
-            body = _VALUE.pack(_FORMAT, self._key_id, model, version, variant, b"v", value, confidence, now, nonce)
-        else:
-            kind, answer = (b"n", 0) if class_index is None else (b"c", class_index)
-            try:
-                body = _CLASS.pack(_FORMAT, self._key_id, model, version, variant, kind, answer, confidence, now, nonce)
-            except OverflowError:
-                # No float32.
-                infinity = math.copysign(math.inf, confidence)
-                return self.issue(model, version, class_index=class_index, confidence=infinity, variant=variant)
-        return _encode(body + _tag(self._signing, body))
+    def issue(self, model: bytes, version: int, outcomes: Iterable[Outcome], variant: int = 0) -> list[str]:
+        """A new receipt for each of predictions made now; `model` is `model_digest` of its name."""
+        head, now = _HEAD.pack(_FORMAT, self._key_id, model, version, variant), time.time_ns() // 1000
+        tokens: list[bytes] = []
+        for outcome in outcomes:
+            body = head + _packed(*outcome, now, next(self._nonces))
+            tokens += (body, _tag(self._signing, body))
+        text = _encode(b"".join(tokens))
+        return [text[start : start + _CHARACTERS] for start in range(0, len(text), _CHARACTERS)]
 
     def check(self, text: str) -> Receipt:
         """What the receipt says.
@@ -100,10 +95,11 @@ class Receipts:
         except ValueError:
             token = b""
         # Base64 has several spellings of some bytes; a receipt has one, so that it counts once.
-        if len(token) != _CLASS.size + _TAG_BYTES or token[0] != _FORMAT or _encode(token) != text:
+        if len(token) != _BODY_BYTES + _TAG_BYTES or token[0] != _FORMAT or _encode(token) != text:
             raise InvalidReceipt("the id is not one that a prediction had", reason="RECEIPT_MALFORMED")
-        body, tag = token[: _CLASS.size], token[_CLASS.size :]
-        _, key_id, model, version, variant, kind, index, confidence, microseconds, _ = _CLASS.unpack(body)
+        body, tag = token[:_BODY_BYTES], token[_BODY_BYTES:]
+        _, key_id, model, version, variant = _HEAD.unpack_from(body)
+        kind, index, confidence, microseconds, _ = _CLASS.unpack_from(body, _HEAD.size)
         keyed = self._keyed.get(key_id)
         if keyed is None:
             raise InvalidReceipt(
@@ -116,7 +112,7 @@ class Receipts:
             model,
             version,
             class_index=index if kind == b"c" else None,
-            value=_VALUE.unpack(body)[6] if kind == b"v" else None,
+            value=_VALUE.unpack_from(body, _HEAD.size)[1] if kind == b"v" else None,
             confidence=confidence,
             time=microseconds / 1e6,
             variant=variant,
@@ -141,11 +137,23 @@ def _key_id(key: bytes) -> bytes:
     return hashlib.blake2b(key, digest_size=3, person=b"receipt key").digest()
 
 
+def _packed(class_index: int | None, value: float | None, confidence: float, now: int, nonce: int) -> bytes:
+    try:
+        if class_index is not None:
+            return _CLASS.pack(b"c", class_index, confidence, now, nonce)
+        if value is not None:
+            return _VALUE.pack(b"v", value, confidence, now, nonce)
+        return _CLASS.pack(b"n", 0, confidence, now, nonce)
+    except OverflowError:
+        # No float32.
+        return _packed(class_index, value, math.copysign(math.inf, confidence), now, nonce)
+
+
 def _tag(keyed: hashlib.blake2b, body: bytes) -> bytes:
     copy = keyed.copy()
     copy.update(body)
     return copy.digest()
 
 
-def _encode(token: bytes) -> str:
-    return base64.urlsafe_b64encode(token).decode()
+def _encode(tokens: bytes) -> str:
+    return base64.urlsafe_b64encode(tokens).decode()

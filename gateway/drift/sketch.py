@@ -100,11 +100,12 @@ def _values(contract: Contract, observations: Sequence[Observation]) -> dict[tup
     for values in features:
         for name, array in values.items():
             found.setdefault((Kind.INPUT, name), []).append(array)
-    best = [answer.top[0] for answer in _answers(observations) if isinstance(answer, Classification)]
+    classified = [answer for answer in _answers(observations) if isinstance(answer, Classification)]
     numbers = [answer.value for answer in _answers(observations) if isinstance(answer, Regression)]
-    predicted = np.array([score.class_index for score in best], np.int64) if best else np.array(numbers, np.float64)
+    best = [answer.classes[0] for answer in classified]
+    predicted = np.array(best, np.int64) if best else np.array(numbers, np.float64)
     found[Kind.PREDICTION, Kind.PREDICTION.value] = [predicted]
-    found[Kind.CONFIDENCE, Kind.CONFIDENCE.value] = [np.array([score.score for score in best], np.float64)]
+    found[Kind.CONFIDENCE, Kind.CONFIDENCE.value] = [np.array([answer.scores[0] for answer in classified], np.float64)]
     return {key: np.concatenate(arrays) for key, arrays in found.items()}
 
 

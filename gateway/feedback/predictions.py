@@ -52,7 +52,7 @@ class Predictions:
         for slot, answers in kept:
             for answer in answers:
                 if isinstance(answer, Classification):
-                    confidence = answer.top[0].score
+                    confidence = answer.scores[0]
                     key = (*slot, confidence_bin(confidence))
                 elif isinstance(answer, Regression):
                     confidence, key = 0.0, (*slot, 0)

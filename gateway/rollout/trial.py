@@ -68,7 +68,7 @@ class Trial:
         for answer in observation.answers[:_ANSWERS]:
             if not isinstance(answer, Classification):
                 return
-            confidence = answer.top[0].score
+            confidence = answer.scores[0]
             if not candidate:
                 self._stable_confidence.append(confidence)
             if self._unsure is not None:

@@ -148,12 +148,12 @@ def _derived(predictions: Sequence[Prediction]) -> dict[str, Output]:
     if not predictions:
         return {}
     ids = [receipt for receipt, _ in predictions]
-    best = [answer.top[0] for _, answer in predictions if isinstance(answer, Classification)]
-    if not best:
+    classified = [answer for _, answer in predictions if isinstance(answer, Classification)]
+    if not classified:
         return {PREDICTION_ID: ids}
     return {
-        LABEL: [score.label for score in best],
-        CONFIDENCE: np.array([score.score for score in best], np.float32),
+        LABEL: [labels[classes[0]] for labels, classes, _ in classified],
+        CONFIDENCE: np.array([scores[0] for _, _, scores in classified], np.float32),
         PREDICTION_ID: ids,
     }
 

@@ -5,10 +5,10 @@ protobuf, once; the rest are receipts and numbers of known size.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.answers import Classification, Regression, Score
+from gateway.answers import Classification, Regression
 from gateway.errors import GatewayError
 from gateway.predictor import Prediction
 from gateway.servicers import tensors
@@ -41,7 +41,7 @@ def _prediction(prediction: Prediction | GatewayError) -> bytes:
     receipt, answer = prediction
     head = receipt.encode()
     if isinstance(answer, Classification):
-        result = _classification(answer.top)
+        result = _classification(answer)
         return b"".join((_ID, length(len(head)), head, _CLASSIFICATION, length(len(result)), result))
     if isinstance(answer, Regression):
         value = _VALUE(_VALUE_BYTES, _VALUE_FIELD, answer.value)
@@ -50,18 +50,21 @@ def _prediction(prediction: Prediction | GatewayError) -> bytes:
     return pb.Prediction(id=receipt, outputs=tensor_pb2.NamedTensors(tensors=outputs)).SerializeToString()
 
 
-def _classification(top: Sequence[Score]) -> bytes:
-    label, class_index, confidence = top[0]
+def _classification(answer: Classification) -> bytes:
+    labels, classes, scores = answer
+    best = classes[0]
     try:
-        parts = [_best(label, class_index), _FLOAT(confidence)]
-        for label, class_index, score in top:
-            parts += (_one_of_the_best(label, class_index), _FLOAT(score))
+        parts = [_best(labels[best], best), _FLOAT(scores[0])]
+        # Not zip: with a keyword it takes a third of all this.
+        for rank, place in enumerate(classes):
+            parts += (_one_of_the_best(labels[place], place), _FLOAT(scores[rank]))
     except OverflowError:
         # No float32; protobuf makes an infinity of it.
-        entries = [pb.ClassScore(label=label, class_index=place, score=score) for label, place, score in top]
-        best = top[0]
+        top = [
+            pb.ClassScore(label=labels[i], class_index=i, score=score) for i, score in zip(classes, scores, strict=True)
+        ]
         return pb.Classification(
-            label=best.label, class_index=best.class_index, confidence=best.score, top=entries
+            label=labels[best], class_index=best, confidence=scores[0], top=top
         ).SerializeToString()
     return b"".join(parts)
 

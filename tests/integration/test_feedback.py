@@ -36,9 +36,10 @@ SCOPES = ("predict:*", "feedback:*")
 receipts = Receipts(KEY.encode())
 
 
-def receipt(class_index: int = 3, version: int = 1, model: str = "digits", **fields: Any) -> str:
+def receipt(version: int = 1, model: str = "digits") -> str:
     """An id as the gateway would have given it."""
-    return receipts.issue(model_digest(model), version, class_index=class_index, confidence=0.9, **fields)
+    (text,) = receipts.issue(model_digest(model), version, [(3, None, 0.9)])
+    return text
 
 
 def start(start_gateway: StartGateway, server: FakeModelServer, url: str, *flags: str, **options: Any) -> Gateway:
@@ -126,7 +127,7 @@ async def test_bad_labels(shared: Gateway) -> None:
             ("", "RECEIPT_MALFORMED"),
             ("x" * 4000, "RECEIPT_MALFORMED"),
             (good[:30] + ("A" if good[30] != "A" else "B") + good[31:], "RECEIPT_FORGED"),
-            (Receipts(b"o" * 16).issue(model_digest("digits"), 1, class_index=3), "RECEIPT_KEY_UNKNOWN"),
+            (*Receipts(b"o" * 16).issue(model_digest("digits"), 1, [(3, None, 0.0)]), "RECEIPT_KEY_UNKNOWN"),
         ):
             assert await refusal(client, text, "3") == (bad, reason, "feedback[0].id")
         assert await refusal(client, good, "cat") == (bad, "LABEL_UNKNOWN", "feedback[0].label")
@@ -140,7 +141,7 @@ async def test_bad_labels(shared: Gateway) -> None:
         )
         assert (await refusal(client, receipt(version=9), "3"))[1] == "VERSION_UNKNOWN"
         assert (await refusal(client, receipt(model="cats"), "3"))[0] == "NOT_FOUND"
-        raw = receipts.issue(model_digest("digits"), 1)
+        raw = receipts.issue(model_digest("digits"), 1, [(None, None, 0.0)])[0]
         assert (await refusal(client, raw, "3"))[1] == "PREDICTION_RAW"
         # Nothing of it was booked.
         assert await client.feedback(good, "3") == "booked"

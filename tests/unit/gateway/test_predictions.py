@@ -1,12 +1,13 @@
 """gateway.servicers.predictions"""
 
 import math
+from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.answers import Classification, Raw, Regression, Score
+from gateway.answers import Classification, Raw, Regression
 from gateway.errors import BackendUnavailable, GatewayError
 from gateway.predictor import Prediction
 from gateway.servicers import predictions, tensors
@@ -15,11 +16,20 @@ from tensorgate.v1 import inference_service_pb2 as pb
 from tensorgate.v1 import tensor_pb2
 
 FLOATS = st.floats(allow_nan=False)
+
+
+def classification(top: list[tuple[int, str, float]]) -> Classification:
+    """The answer with these classes, labels and scores."""
+    classes, labels, scores = zip(*top, strict=True)
+    table: Any = dict(zip(classes, labels, strict=True))
+    return Classification(table, classes, scores)
+
+
 # Long ones too: lengths of a byte, of two and of three.
 LABELS = st.one_of(st.text(max_size=8), st.sampled_from(["é" * 100, "x" * 20_000]))
-SCORES = st.builds(Score, LABELS, st.integers(0, 2**31 - 1), FLOATS)
+SCORES = st.tuples(st.integers(0, 2**31 - 1), LABELS, FLOATS)
 ANSWERS = st.one_of(
-    st.builds(Classification, st.lists(SCORES, min_size=1, max_size=5).map(tuple)),
+    st.lists(SCORES, min_size=1, max_size=5, unique_by=lambda score: score[0]).map(classification),
     st.builds(Regression, FLOATS),
     st.just(Raw({"y": np.arange(3, dtype=np.float32)})),
 )
@@ -59,6 +69,6 @@ def test_the_bytes_are_the_message(model: str, version: int, found: list[Predict
 
 def test_beyond_float32() -> None:
     """A score that is no float32 becomes infinite, as it does in protobuf."""
-    found = Prediction("r", Classification((Score("a", 0, 1e300), Score("b", 1, -1e300))))
+    found = Prediction("r", Classification("ab", [0, 1], [1e300, -1e300]))
     (answered,) = pb.PredictResponse.FromString(predictions.response("m", 1, [found])).predictions
     assert [score.score for score in answered.classification.top] == [math.inf, -math.inf]

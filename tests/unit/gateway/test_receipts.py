@@ -8,11 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidReceipt
-from gateway.receipts import Receipts, model_digest
+from gateway.receipts import Outcome, Receipts, model_digest
 
 KEY = b"k" * 16
 DIGITS = model_digest("digits")
 receipts = Receipts(KEY)
+
+
+def issued(outcome: Outcome = (None, None, 0.0), version: int = 1, *, variant: int = 0, by: Receipts = receipts) -> str:
+    """A receipt for a prediction of the digits."""
+    (text,) = by.issue(DIGITS, version, [outcome], variant)
+    return text
 
 
 @given(
@@ -25,7 +31,7 @@ def test_round_trip(version: int, class_index: int | None, value: float | None, 
     """A receipt says what it was issued for, in at most 96 characters that need no quoting."""
     if class_index is not None:
         value = None
-    text = receipts.issue(DIGITS, version, class_index=class_index, value=value, confidence=confidence)
+    text = issued((class_index, value, confidence), version)
     receipt = receipts.check(text)
     assert (receipt.model, receipt.version, receipt.class_index) == (DIGITS, version, class_index)
     assert receipt.value == value
@@ -38,19 +44,19 @@ def test_round_trip(version: int, class_index: int | None, value: float | None, 
 @pytest.mark.parametrize("confidence", [1e300, -1e300])
 def test_beyond_float32(confidence: float) -> None:
     """A confidence that no float32 holds is infinite."""
-    receipt = receipts.check(receipts.issue(DIGITS, 1, class_index=3, confidence=confidence, variant=2))
+    receipt = receipts.check(issued((3, None, confidence), variant=2))
     assert (receipt.class_index, receipt.variant) == (3, 2)
     assert receipt.confidence == math.copysign(math.inf, confidence)
 
 
 def test_unique() -> None:
     """Two receipts for the same answer differ."""
-    assert receipts.issue(DIGITS, 1, class_index=1) != receipts.issue(DIGITS, 1, class_index=1)
+    assert len(set(receipts.issue(DIGITS, 1, [(1, None, 0.0)] * 3))) == 3
 
 
 def test_altered() -> None:
     """A receipt in which any character is another one is refused."""
-    text = receipts.issue(DIGITS, 1, class_index=3, confidence=0.5)
+    text = issued((3, None, 0.5))
     for place, character in enumerate(text):
         for other in "AB_":
             if other != character:
@@ -74,7 +80,7 @@ def refusal(checking: Receipts, text: str) -> str:
 
 def test_reasons() -> None:
     """Whoever sends a receipt that is not taken is told why: no receipt, another's, altered, made up."""
-    text = receipts.issue(DIGITS, 1, class_index=3, confidence=0.5)
+    text = issued((3, None, 0.5))
     other = "A" if text[-1] != "A" else "B"
     assert refusal(receipts, text[:-1]) == "RECEIPT_MALFORMED"
     assert refusal(receipts, text[:-1] + other) == "RECEIPT_FORGED"
@@ -84,10 +90,10 @@ def test_reasons() -> None:
 
 def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A receipt holds for its lifetime; before it was made, but for clocks that differ by a minute, it does not."""
-    checking, issued = Receipts(KEY, lifetime=100), time.time_ns()
-    text = receipts.issue(DIGITS, 1)
+    checking, now = Receipts(KEY, lifetime=100), time.time_ns()
+    text = issued()
     for age, reason in ((99, ""), (101, "RECEIPT_EXPIRED"), (-59, ""), (-61, "RECEIPT_FROM_FUTURE")):
-        monkeypatch.setattr(time, "time", lambda age=age: issued / 1e9 + age)
+        monkeypatch.setattr(time, "time", lambda age=age: now / 1e9 + age)
         if reason:
             assert refusal(checking, text) == reason
         else:
@@ -98,11 +104,11 @@ def test_rotation() -> None:
     """The first key signs and every key checks, so that keys change without refusing what was issued."""
     old, new = Receipts(b"o" * 16, b"n" * 16), Receipts(b"n" * 16, b"o" * 16)
     for signing in (old, new):
-        text = signing.issue(DIGITS, 7, value=1.5)
+        text = issued((None, 1.5, 0.0), 7, by=signing)
         for checking in (old, new):
             assert (checking.check(text).version, checking.check(text).value) == (7, 1.5)
-    assert refusal(Receipts(b"n" * 16), old.issue(DIGITS, 1)) == "RECEIPT_KEY_UNKNOWN"
-    assert refusal(Receipts(b"o" * 16), new.issue(DIGITS, 1)) == "RECEIPT_KEY_UNKNOWN"
+    assert refusal(Receipts(b"n" * 16), issued(by=old)) == "RECEIPT_KEY_UNKNOWN"
+    assert refusal(Receipts(b"o" * 16), issued(by=new)) == "RECEIPT_KEY_UNKNOWN"
 
 
 @pytest.mark.parametrize("key", [b"", b"short", b"x" * 65])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.answers import Classification, Score
+from gateway.answers import Classification
 from gateway.capture import recorder as recorders
 from gateway.capture.files import Directory
 from gateway.capture.recorder import CaptureMetrics, Recorder
@@ -34,7 +34,7 @@ def observation(rows: int = 1, value: float = 0.25) -> Observation:
     """Grey images, all answered with 7."""
     tensors = np.full((rows, 28, 28), value, np.float32)
     outputs = {"probabilities": np.eye(10, dtype=np.float32)[[7] * rows]}
-    answers = [Classification((Score("7", 7, 1.0),))] * rows
+    answers = [Classification("0123456789", [7], [1.0])] * rows
     sources = [source(np.full((56, 56, 1), 51, np.uint8))] * rows
     return Observation(SERVABLE, Variant.STABLE, {"image": tensors}, answers, outputs, sources)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from gateway.answers import Classification, Score
+from gateway.answers import Classification
 from gateway.catalog import Servable
 from gateway.drift.alarms import Alarms
 from gateway.drift.sketch import Sketch
@@ -37,7 +37,7 @@ class Digits:
         assert pipeline is not None
         tensors = np.stack([pipeline.from_pixels(image[:, :, np.newaxis]) for image in images])
         answers = [
-            Classification((Score(str(row.argmax()), int(row.argmax()), float(row.max())),))
+            Classification("0123456789", [int(row.argmax())], [float(row.max())])
             for row in self.model.predict_proba(tensors.reshape(len(tensors), -1))
         ]
         sources = [source(image[:, :, np.newaxis]) for image in images]

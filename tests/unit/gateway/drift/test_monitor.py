@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from gateway.answers import Classification, Raw, Regression, Score
+from gateway.answers import Classification, Raw, Regression
 from gateway.catalog import Catalog, Servable, State, Version
 from gateway.drift.metrics import DriftMetrics
 from gateway.drift.monitor import FLUSHES, DriftMonitor
@@ -42,7 +42,7 @@ def observation(of: Servable, rows: int, *, seed: int = 0, level: float | None =
     levels = rng.random(rows) if level is None else np.full(rows, level)
     tensors = np.broadcast_to(levels[:, np.newaxis, np.newaxis], (rows, 28, 28)).astype(np.float32)
     answers = [
-        Classification((Score("0", int(number), score),))
+        Classification("0" * 10, [int(number)], [score])
         for number, score in zip(rng.integers(0, 10, rows), rng.uniform(0.5, 1, rows), strict=True)
     ]
     sources = [source((image * 255).astype(np.uint8)[:, :, np.newaxis]) for image in tensors]

@@ -12,7 +12,7 @@ from gateway.errors import GatewayError, InvalidInput, InvalidReceipt, ModelNotF
 from gateway.feedback.booking import Feedback, to_label
 from gateway.feedback.labels import Label
 from gateway.feedback.store import Task
-from gateway.receipts import Receipts, model_digest
+from gateway.receipts import Outcome, Receipts, model_digest
 
 receipts = Receipts(b"k" * 16)
 CALLER = Principal("caller", frozenset({"feedback:digits", "feedback:price"}))
@@ -34,23 +34,28 @@ class FakeTasks:
 
 
 def book(
-    model: str = "digits", version: int = 1, issued: Any = None, principal: Principal = CALLER, **fields: Any
+    model: str = "digits",
+    version: int = 1,
+    outcome: Outcome = (1, None, 0.5),
+    variant: int = 0,
+    principal: Principal = CALLER,
+    **fields: Any,
 ) -> Label:
-    """What is booked for a prediction of class 1."""
-    text = receipts.issue(model_digest(model), version, **({"class_index": 1, "confidence": 0.5} | (issued or {})))
+    """What is booked for a prediction."""
+    (text,) = receipts.issue(model_digest(model), version, [outcome], variant)
     return to_label(Feedback(text, **fields), receipts, FakeTasks(), principal)  # type: ignore[arg-type]
 
 
 def test_label() -> None:
     """A label has what the receipt says, the class by name or place, and who sent it."""
-    label = book(issued={"variant": 1}, label="two", principal=Principal("a\0b" + "c" * 300, CALLER.scopes))
+    label = book(variant=1, label="two", principal=Principal("a\0b" + "c" * 300, CALLER.scopes))
     assert (label.model, label.version, label.variant, label.confidence) == ("digits", 1, 1, 0.5)
     assert (label.predicted_class, label.label_class, label.predicted_value, label.label_value) == (1, 2, None, None)
     assert label.client.startswith("abccc")
     assert len(label.client) <= 256
     assert label.observed_at == pytest.approx(time.time(), abs=60)
     assert book(class_index=0).label_class == 0
-    price = book("price", issued={"class_index": None, "value": 2.5}, value=3.0)
+    price = book("price", outcome=(None, 2.5, 0.0), value=3.0)
     assert (price.predicted_value, price.label_value, price.label_class) == (2.5, 3.0, None)
 
 
@@ -80,10 +85,10 @@ def test_bad_values(value: float) -> None:
     """A value that could not be summed is refused, be it the label or the prediction; a class is no value."""
     for predicted, fields in ((1.0, {"value": value}), (value, {"value": 1.0})):
         with pytest.raises(InvalidInput) as caught:
-            book("price", issued={"class_index": None, "value": predicted}, **fields)
+            book("price", outcome=(None, predicted, 0.0), **fields)
         assert caught.value.reason == "LABEL_NOT_FINITE"
     with pytest.raises(InvalidInput, match="expected `value`"):
-        book("price", issued={"class_index": None, "value": 1.0}, label="one")
+        book("price", outcome=(None, 1.0, 0.0), label="one")
 
 
 def test_rights() -> None:
@@ -96,7 +101,7 @@ def test_rights() -> None:
     with pytest.raises(ModelNotFound):
         book("elsewhere", label="one")
     with pytest.raises(InvalidReceipt, match="neither a class nor a value"):
-        book(issued={"class_index": None}, label="one")
+        book(outcome=(None, None, 0.5), label="one")
 
 
 def test_times() -> None:
@@ -114,7 +119,7 @@ def test_times() -> None:
 )
 def test_hostile(text: str, label: Any, class_index: Any, value: Any, observed_at: Any) -> None:
     """Whatever is sent, it is booked or refused with a typed error."""
-    good = receipts.issue(model_digest("digits"), 1, class_index=1)
+    good = receipts.issue(model_digest("digits"), 1, [(1, None, 0.0)])[0]
     for identity in (text, good):
         try:
             booked = to_label(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.answers import Answer, Classification, Raw, Regression, Score
+from gateway.answers import Answer, Classification, Raw, Regression
 from gateway.catalog import Servable
 from gateway.errors import FeedbackUnavailable, Overloaded
 from gateway.feedback import predictions
@@ -166,7 +166,7 @@ def observation(*answers: Answer, variant: Variant = Variant.STABLE) -> Observat
 
 def classification(confidence: float) -> Classification:
     """An answer."""
-    return Classification((Score("3", 3, confidence),))
+    return Classification("0123456789", [3], [confidence])
 
 
 async def test_predictions(ledger: Ledger, store: FakeStore, metrics: FeedbackMetrics) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.answers import Classification, Raw, Regression, Score
+from gateway.answers import Classification, Raw, Regression
 from gateway.observations import Observation
 from gateway.predictor import Prediction
 from gateway.rollout.agreement import compare
@@ -212,7 +212,7 @@ async def test_copies_are_dropped_first() -> None:
 
 def classified(score: float, label: str = "3") -> Classification:
     """A class with its score."""
-    return Classification((Score(label, int(label), score), Score("0", 0, 1 - score)))
+    return Classification("0123456789", [int(label), 0], [score, 1 - score])
 
 
 def answered(answer: Classification | Regression | Raw) -> list[Prediction]:
