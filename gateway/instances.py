@@ -1,6 +1,7 @@
 """What a caller sends for one prediction, and how it becomes a row of the model's input."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -43,6 +44,19 @@ class Tensors(NamedTuple):
     values: Mapping[str | None, Array]
 
 
+@dataclass(frozen=True, slots=True)
+class TensorStack:
+    """Instances that are alike: the model's only input, with the batch dimension. Together they take as long as one."""
+
+    array: Array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __iter__(self) -> Iterator[Tensors]:
+        return (Tensors({None: array}) for array in self.array)
+
+
 class Record(NamedTuple):
     """A row of a table: values by the columns' names, None where there is none."""
 
@@ -50,6 +64,8 @@ class Record(NamedTuple):
 
 
 Instance = Image | Pixels | Record | Tensors
+Instances = Sequence[Instance | GatewayError] | TensorStack
+"""What the protocol could not read stands as its error, so that its neighbours keep their places."""
 
 
 def record(values: object) -> Record:

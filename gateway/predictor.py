@@ -14,25 +14,22 @@ from gateway.batch import Part
 from gateway.catalog import Catalog, Servable
 from gateway.errors import BackendFailed, GatewayError, InvalidInput, ModelNotFound, NotFinite, RequestTooLarge
 from gateway.finite import check_finite
-from gateway.instances import Instance, Record, Row, check_batch, instances_of
+from gateway.instances import Instances, Record, Row, check_batch, instances_of
 from gateway.metrics import Metrics
 from gateway.observations import Observation, Observer
-from gateway.preprocessor import Preprocessor, Rows
+from gateway.preprocessor import Preprocessor
 from gateway.receipts import Receipts
 from gateway.router import Route, ask, signature_of
-from gateway.rows import by_shape, fault, stacked
+from gateway.rows import Rows, RowStack, by_shape, fault, stacked
 from gateway.split import Variant
 from gateway.upstream import Upstream
 
 
 class Query(NamedTuple):
-    """What a caller asks. An empty model, signature or a version of 0 mean the default one.
-
-    An instance that the protocol could not read stands as its error, so that its neighbours keep their places.
-    """
+    """What a caller asks. An empty model, signature or a version of 0 mean the default one."""
 
     model: str
-    instances: Sequence[Instance | GatewayError]
+    instances: Instances
     version: int = 0
     signature: str = ""
     top_k: int = 0
@@ -152,7 +149,7 @@ class Predictor:
         if instances:
             self._check_count(len(instances), "inputs")
             waiting = self._preprocessor.rows(servable, signature, instances)
-            made = waiting if isinstance(waiting, list) else await waiting
+            made = waiting if isinstance(waiting, (list, RowStack)) else await waiting
             for place, row in enumerate(made):
                 if isinstance(row, GatewayError):
                     # A row of a table is spread over the inputs.
@@ -181,7 +178,7 @@ class Predictor:
         signature = signature_of(servable, query.signature)
         started = time.perf_counter()
         rows = self._preprocessor.rows(servable, signature, query.instances)
-        if isinstance(rows, list):
+        if isinstance(rows, (list, RowStack)):
             self._metrics.stage_seconds.of(servable.model, "preprocess")(time.perf_counter() - started)
             return self._each(route, signature, rows, query.top_k, deadline)
 
@@ -193,9 +190,11 @@ class Predictor:
         return preprocessed()
 
     def _each(
-        self, route: Route, signature: Signature, rows: Rows, top_k: int, deadline: float
+        self, route: Route, signature: Signature, rows: Rows | RowStack, top_k: int, deadline: float
     ) -> Awaitable[Predictions]:
         """The prediction for each row, or what is wrong with it."""
+        if isinstance(rows, RowStack):
+            return self._answers(route, signature, rows, top_k, deadline)
         if len(rows) == 1 and isinstance(rows[0], Row):
             return self._answers(route, signature, [rows[0]], top_k, deadline)
         return self._by_groups(route, signature, rows, top_k, deadline)
@@ -217,7 +216,7 @@ class Predictor:
         return [prediction for prediction in predictions if prediction is not None]
 
     async def _answers(
-        self, route: Route, signature: Signature, rows: Sequence[Row], top_k: int, deadline: float
+        self, route: Route, signature: Signature, rows: Sequence[Row] | RowStack, top_k: int, deadline: float
     ) -> Predictions:
         """The predictions for rows of one shape, or for each of them what went wrong with all."""
         servable = route.servable
@@ -240,7 +239,7 @@ class Predictor:
             route.failed(error)
             return [error] * len(rows)
         if rules is not None:
-            self._observe(route, inputs, answers, outputs, rows)
+            self._observe(route, inputs, answers, outputs, () if isinstance(rows, RowStack) else rows)
         return self._signed(route, answers, outputs)
 
     def _observe(

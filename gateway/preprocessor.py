@@ -13,21 +13,23 @@ from gateway.errors import GatewayError
 from gateway.instances import (
     Image,
     Instance,
+    Instances,
     Pixels,
     Record,
     Row,
     Tensors,
+    TensorStack,
     image_rows,
     pipeline_for,
     record_rows,
     to_row,
 )
+from gateway.rows import Rows, RowStack, of_tensors
 from serving.gathering import Gathering
 from serving.on_loop import OnLoop
 from serving.preprocessing.decode import claimed_pixels
 
 Picture = Image | Pixels
-Rows = list[Row | GatewayError]
 
 # An image of at most this many bytes and pixels is preprocessed on the spot: handing it to a thread would cost more.
 INLINE_BYTES, INLINE_PIXELS = 2048, 4096
@@ -51,10 +53,10 @@ class Preprocessor(OnLoop):
         self._count = 0
         self._gathering = Gathering(self._make)
 
-    def rows(
-        self, servable: Servable, signature: Signature, instances: Sequence[Instance | GatewayError]
-    ) -> Rows | Awaitable[Rows]:
+    def rows(self, servable: Servable, signature: Signature, instances: Instances) -> Rows | RowStack | Awaitable[Rows]:
         """Each instance's row, or what is wrong with it. What takes time returns an awaitable."""
+        if isinstance(instances, TensorStack):
+            return of_tensors(instances, signature)
         checked: list[Row | GatewayError | Picture | Record] = []
         done = True
         for instance in instances:

@@ -1,13 +1,39 @@
 """Rows that one request brings, before and after they are put together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.backend import Array
+from gateway.backend import Array, Signature
 from gateway.errors import GatewayError, NotFinite
 from gateway.finite import check_finite
-from gateway.instances import Row
+from gateway.instances import Row, TensorStack, to_row
+
+Rows = list[Row | GatewayError]
+"""For each instance its row, or what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowStack:
+    """Rows of one shape as the model's inputs, with the batch dimension."""
+
+    inputs: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def __iter__(self) -> Iterator[Row]:
+        return (Row({name: array[place] for name, array in self.inputs.items()}) for place in range(len(self)))
+
+
+def of_tensors(stack: TensorStack, signature: Signature) -> Rows | RowStack:
+    """The rows of tensors that are alike; what is wrong with one is wrong with all."""
+    try:
+        (name,) = to_row(next(iter(stack)), signature)
+    except GatewayError as error:
+        return [error] * len(stack)
+    return RowStack({name: stack.array})
 
 
 def by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:
@@ -34,8 +60,10 @@ def fault(row: Row) -> NotFinite | None:
     return None
 
 
-def stacked(rows: Sequence[Row]) -> dict[str, Array]:
+def stacked(rows: Sequence[Row] | RowStack) -> dict[str, Array]:
     """Rows of one shape as the model's inputs, with the batch dimension."""
+    if isinstance(rows, RowStack):
+        return rows.inputs
     if len(rows) == 1:
         (row,) = rows
         if len(row) == 1:

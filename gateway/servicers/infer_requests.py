@@ -39,7 +39,8 @@ class InferRequest(NamedTuple):
     """Makes the inputs; InvalidInput says what does not fit."""
 
 
-_Layout = Sequence[tuple[str, "np.dtype[Any]", tuple[int, ...]]]
+_Layout = Sequence[tuple[str, "np.dtype[Any]", tuple[int, ...], int]]
+"""Each input's name, type and shape, and where its contents begin."""
 
 
 class InferRequests:
@@ -52,8 +53,8 @@ class InferRequests:
         """What the request asks; DecodeError if it is none."""
         known = self._moulds.find(raw)
         if known is not None:
-            (said, layout), places = known
-            return said._replace(inputs=partial(_arrays, layout, [raw[place] for place in places]))
+            said, layout = known
+            return said._replace(inputs=partial(_arrays, layout, raw))
         request = oip.ModelInferRequest.FromString(raw)
         asked = InferRequest(
             request.model_name,
@@ -79,8 +80,12 @@ class InferRequests:
             contents[:] = others
             return request
 
-        layout = [(name, array.dtype, array.shape) for name, array in arrays.items()]
-        self._moulds.learn(raw, payloads, (asked._replace(inputs=dict), layout), refilled)
+        def said(places: Sequence[slice]) -> tuple[InferRequest, _Layout]:
+            inputs = zip(arrays.items(), places, strict=True)
+            layout = [(name, array.dtype, array.shape, place.start) for (name, array), place in inputs]
+            return asked._replace(inputs=dict), layout
+
+        self._moulds.learn(raw, payloads, said, refilled)
         return arrays
 
 
@@ -88,7 +93,5 @@ def _wanted(output: oip.ModelInferRequest.InferRequestedOutputTensor) -> Wanted:
     return Wanted(output.name, next((name for name in _UNSUPPORTED if name in output.parameters), ""))
 
 
-def _arrays(layout: _Layout, payloads: Iterable[bytes]) -> dict[str, Array]:
-    return {
-        name: np.ndarray(shape, dtype, payload) for (name, dtype, shape), payload in zip(layout, payloads, strict=True)
-    }
+def _arrays(layout: _Layout, raw: bytes) -> dict[str, Array]:
+    return {name: np.ndarray(shape, dtype, raw, start) for name, dtype, shape, start in layout}

@@ -1,14 +1,15 @@
 """PredictRequest as the use case takes it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf import struct_pb2
 
 from gateway.errors import GatewayError, InvalidInput
-from gateway.instances import Image, Instance, Pixels, Tensors, record
+from gateway.instances import Image, Instance, Instances, Pixels, Tensors, TensorStack, record
 from gateway.predictor import Query
 from gateway.servicers import tensors
 from serving.wire.moulds import Moulds
@@ -23,9 +24,9 @@ class _Said(NamedTuple):
     """A request apart from its payloads."""
 
     query: Query
-    """Its instances are others'."""
-    makes: list[Callable[[bytes], Instance]]
-    """Makes each instance of its payload."""
+    """Without instances."""
+    instances: Callable[[bytes], Instances]
+    """Makes those of a request that is otherwise the same."""
 
 
 class PredictRequests:
@@ -38,9 +39,8 @@ class PredictRequests:
         """What the request asks; DecodeError if it is none."""
         known = self._moulds.find(raw)
         if known is not None:
-            ((model, _, version, signature, top_k, _), makes), places = known
-            instances = [make(raw[place]) for make, place in zip(makes, places, strict=True)]
-            return Query(model, instances, version, signature, top_k)
+            (model, _, version, signature, top_k, _), instances = known
+            return Query(model, instances(raw), version, signature, top_k)
         request = pb.PredictRequest.FromString(raw)
         asked = query(request)
         if self._moulds.wants(raw):
@@ -48,8 +48,9 @@ class PredictRequests:
         return asked
 
     def _learn(self, raw: bytes, request: pb.PredictRequest, asked: Query) -> None:
-        alone = len(asked.instances) == 1
-        slots = [_slot(message, one, alone) for message, one in zip(request.instances, asked.instances, strict=True)]
+        parsed = list(asked.instances)
+        alone = len(parsed) == 1
+        slots = [_slot(message, one, alone) for message, one in zip(request.instances, parsed, strict=True)]
         found = [slot for slot in slots if slot is not None]
         if len(found) < len(slots):
             return
@@ -60,7 +61,10 @@ class PredictRequests:
                 setattr(holder, field, other)
             return request
 
-        said = _Said(asked._replace(instances=()), [make for _, _, make in found])
+        def said(places: Sequence[slice]) -> _Said:
+            makes = [make for _, _, make in found]
+            return _Said(asked._replace(instances=()), _stack(parsed, places) or _one_by_one(makes, places))
+
         self._moulds.learn(raw, payloads, said, refilled)
 
 
@@ -84,6 +88,32 @@ def _slot(
         (array,) = instance.values.values()
         return message.tensor, "data", partial(_tensor_of, array.shape, array.dtype)
     return None
+
+
+def _one_by_one(makes: Sequence[Callable[[bytes], Instance]], places: Sequence[slice]) -> Callable[[bytes], Instances]:
+    pairs = list(zip(makes, places, strict=True))
+    return lambda raw: [make(raw[place]) for make, place in pairs]
+
+
+def _stack(
+    instances: Sequence[Instance | GatewayError], places: Sequence[slice]
+) -> Callable[[bytes], Instances] | None:
+    """What makes one array of tensors that are alike and as far from one another, of the request's own bytes."""
+    arrays = [array for one in instances if isinstance(one, Tensors) for array in one.values.values()]
+    starts = [place.start for place in places]
+    step = starts[1] - starts[0] if len(starts) > 1 else 0
+    if len(arrays) < len(instances) or len({(array.dtype, array.shape) for array in arrays}) > 1:
+        return None
+    if any(later - start != step for start, later in pairwise(starts)):
+        return None
+    first = arrays[0]
+    return partial(_stack_of, (len(arrays), *first.shape), first.dtype, starts[0], (step, *first.strides))
+
+
+def _stack_of(
+    shape: tuple[int, ...], dtype: "np.dtype[Any]", start: int, strides: tuple[int, ...], raw: bytes
+) -> TensorStack:
+    return TensorStack(np.ndarray(shape, dtype, raw, start, strides))
 
 
 def _pixels_of(shape: tuple[int, ...], payload: bytes) -> Pixels:

@@ -18,8 +18,8 @@ class _Said(NamedTuple):
 
     spec: tfs.ModelSpec | None
     outputs: Sequence[str]
-    layout: Sequence[tuple[str, "np.dtype[Any]", tuple[int, ...]]]
-    """Name, type and shape of each input."""
+    layout: Sequence[tuple[str, "np.dtype[Any]", tuple[int, ...], int]]
+    """Each input's name, type and shape, and where its content begins."""
 
 
 class PredictRequests:
@@ -32,12 +32,9 @@ class PredictRequests:
         """What the request asks; DecodeError if it is none."""
         known = self._moulds.find(raw)
         if known is not None:
-            (spec, outputs, layout), places = known
-            inputs = {
-                # Arrays of the request's own bytes.
-                alias: np.ndarray(shape, dtype, raw, place.start)
-                for (alias, dtype, shape), place in zip(layout, places, strict=True)
-            }
+            spec, outputs, layout = known
+            # Arrays of the request's own bytes.
+            inputs = {alias: np.ndarray(shape, dtype, raw, start) for alias, dtype, shape, start in layout}
             return Predict(spec, outputs, lambda: inputs, partial(tfs.PredictRequest.FromString, raw))
         request = tfs.PredictRequest.FromString(raw)
         asked = parsed(request)
@@ -62,9 +59,15 @@ class PredictRequests:
 
         # A copy, which does not hold on to the request.
         spec = None if asked.spec is None else tfs.ModelSpec.FromString(asked.spec.SerializeToString())
-        layout = [(alias, array.dtype, array.shape) for alias, array in arrays.items()]
+        outputs = tuple(request.output_filter)
+
+        def said(places: Sequence[slice]) -> _Said:
+            tensors = zip(arrays.items(), places, strict=True)
+            layout = [(alias, array.dtype, array.shape, place.start) for (alias, array), place in tensors]
+            return _Said(spec, outputs, layout)
+
         contents = [request.inputs[alias].tensor_content for alias in arrays]
-        self._moulds.learn(raw, contents, _Said(spec, tuple(request.output_filter), layout), refilled)
+        self._moulds.learn(raw, contents, said, refilled)
 
 
 def parsed(request: tfs.PredictRequest) -> Predict:

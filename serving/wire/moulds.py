@@ -28,13 +28,12 @@ Said = TypeVar("Said")
 class _Mould(NamedTuple, Generic[Said]):
     frame: Sequence[tuple[bytes, int]]
     """What is around the payloads: the bytes, and where they begin."""
-    places: Sequence[slice]
     said: Said
 
     @property
     def size(self) -> int:
         """About the bytes of memory that it takes; the frame's are there as what they say, too."""
-        return 2 * sum(len(piece) for piece, _ in self.frame) + _REQUEST + _PAYLOAD * len(self.places)
+        return 2 * sum(len(piece) for piece, _ in self.frame) + _REQUEST + _PAYLOAD * len(self.frame)
 
 
 class Moulds(Generic[Said]):
@@ -46,14 +45,14 @@ class Moulds(Generic[Said]):
         self._size = 0
         self._lengths: dict[int, None] = {}
 
-    def find(self, raw: bytes) -> tuple[Said, Sequence[slice]] | None:
-        """What a request says and where its payloads are, in the order of `learn`; None if it must be parsed."""
-        for frame, places, said in self._known.get(len(raw), ()):
+    def find(self, raw: bytes) -> Said | None:
+        """What a request says; None if it must be parsed."""
+        for frame, said in self._known.get(len(raw), ()):
             for piece, start in frame:
                 if not raw.startswith(piece, start):
                     break
             else:
-                return said, places
+                return said
         return None
 
     def wants(self, raw: bytes) -> bool:
@@ -67,9 +66,16 @@ class Moulds(Generic[Said]):
         return False
 
     def learn(
-        self, raw: bytes, payloads: Sequence[bytes], said: Said, refilled: Callable[[Iterable[bytes]], Message]
+        self,
+        raw: bytes,
+        payloads: Sequence[bytes],
+        said: Callable[[Sequence[slice]], Said],
+        refilled: Callable[[Iterable[bytes]], Message],
     ) -> None:
-        """Remembers a request that was parsed; `refilled` is its message with other payloads of the same lengths."""
+        """Remembers a request that was parsed, as what it says with its payloads at these places of its bytes.
+
+        `refilled` is its message with other payloads of the same lengths.
+        """
         if not payloads or len(raw) - sum(map(len, payloads)) > _MAX_FRAME:
             return
         if min(map(len, payloads)) < _MIN_PAYLOAD:
@@ -90,7 +96,7 @@ class Moulds(Generic[Said]):
         # Some write a message in another way than protobuf's own libraries do; theirs are parsed each time.
         if len(written) != len(raw) or not all(raw.startswith(piece, start) for piece, start in frame):
             return
-        mould, known = _Mould(frame, places, said), self._known.pop(len(raw), ())
+        mould, known = _Mould(frame, said(places)), self._known.pop(len(raw), ())
         self._known[len(raw)] = (mould, *known[: _MAX_EACH - 1])
         self._size += mould.size - sum(each.size for each in known[_MAX_EACH - 1 :])
         while self._size > _MAX_KNOWN:

@@ -9,20 +9,22 @@ from serving.wire import moulds
 from serving.wire import open_inference_pb2 as oip
 from serving.wire.moulds import Moulds
 
+Said = tuple[str, Sequence[slice]]
+
 
 def message(name: str, payloads: Sequence[bytes]) -> oip.ModelInferRequest:
     """A request with payloads in their order."""
     return oip.ModelInferRequest(model_name=name, raw_input_contents=payloads)
 
 
-def learn(known: Moulds[str], name: str, payloads: Sequence[bytes]) -> bytes:
+def learn(known: Moulds[Said], name: str, payloads: Sequence[bytes]) -> bytes:
     """Has a request learnt, and returns it."""
     raw = message(name, payloads).SerializeToString()
-    known.learn(raw, payloads, name, lambda others: message(name, list(others)))
+    known.learn(raw, payloads, lambda places: (name, places), lambda others: message(name, list(others)))
     return raw
 
 
-def found(known: Moulds[str], raw: bytes) -> tuple[str, list[bytes]]:
+def found(known: Moulds[Said], raw: bytes) -> tuple[str, list[bytes]]:
     """What a known request says, and its payloads."""
     what = known.find(raw)
     assert what is not None
@@ -32,7 +34,7 @@ def found(known: Moulds[str], raw: bytes) -> tuple[str, list[bytes]]:
 
 def test_parsing_is_spared() -> None:
     """A request like one before but for its payloads is known, and where they are."""
-    known: Moulds[str] = Moulds()
+    known: Moulds[Said] = Moulds()
     others = [(b"xyz" * 6)[:16], (b"xyz" * 7)[:20]]
     second = message("m", others).SerializeToString()
     assert known.find(second) is None
@@ -45,13 +47,13 @@ def test_parsing_is_spared() -> None:
 @pytest.mark.parametrize("payloads", [[], [bytes(15)]], ids=["none", "short"])
 def test_not_worth_it(payloads: list[bytes]) -> None:
     """What has no payloads, or short ones, is parsed each time."""
-    known: Moulds[str] = Moulds()
+    known: Moulds[Said] = Moulds()
     assert known.find(learn(known, "m", payloads)) is None
 
 
 def test_wants() -> None:
     """To learn costs more than to parse: a request is learnt if one as long came lately, and a very long one never."""
-    known: Moulds[str] = Moulds()
+    known: Moulds[Said] = Moulds()
     assert [known.wants(bytes(size)) for size in (100, 101, 100, 101, 1 << 21, 1 << 21)] == [
         False,
         False,
@@ -69,7 +71,7 @@ def test_wants() -> None:
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of requests of ever new lengths, and of one length and ever new names, the latest are known."""
     monkeypatch.setattr(moulds, "_MAX_KNOWN", 1 << 20)
-    known: Moulds[str] = Moulds()
+    known: Moulds[Said] = Moulds()
     several = [learn(known, f"{name:04}", [bytes(100)]) for name in range(6)]
     assert [known.find(raw) is not None for raw in several] == [False, False, True, True, True, True]
     many = [learn(known, "m", [bytes(size)]) for size in range(200, 1400)]
