@@ -100,9 +100,10 @@ class Predictor:
 
         `deadline` is on the clock of time.monotonic.
         """
-        if not query.instances:
+        count = len(query.instances)
+        if not count:
             raise InvalidInput("the request has no instances; expected at least one", field="instances")
-        self._check_count(len(query.instances), "instances")
+        self._check_count(count, "instances")
         if query.top_k < 0:
             raise InvalidInput(f"top_k is {query.top_k}; expected 0 or more", field="top_k")
         return ask(

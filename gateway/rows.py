@@ -29,11 +29,14 @@ class RowStack:
 
 def of_tensors(stack: TensorStack, signature: Signature) -> Rows | RowStack:
     """The rows of tensors that are alike; what is wrong with one is wrong with all."""
-    try:
-        (name,) = to_row(next(iter(stack)), signature)
-    except GatewayError as error:
-        return [error] * len(stack)
-    return RowStack({name: stack.array})
+    array, names = stack.array, list(signature.inputs)
+    spec = signature.inputs[names[0]] if len(names) == 1 else None
+    if spec is None or array.dtype is not spec.dtype or array.shape[1:] != spec.row:
+        try:
+            to_row(next(iter(stack)), signature)
+        except GatewayError as error:
+            return [error] * len(stack)
+    return RowStack({names[0]: array})
 
 
 def by_shape(rows: Sequence[Row | GatewayError]) -> list[list[int]]:

@@ -21,7 +21,7 @@ from gateway.errors import (
     RequestTooLarge,
     Unsupported,
 )
-from gateway.instances import Image, Instance, Pixels, Tensors
+from gateway.instances import Image, Instance, Pixels, Tensors, TensorStack
 from gateway.metrics import Metrics
 from gateway.predictor import Batch, Prediction, Predictions, Predictor, Query
 from gateway.receipts import Receipts
@@ -118,9 +118,13 @@ async def test_numbers_that_are_none(backend: FakeBackend) -> None:
     kinds = [type(prediction) for prediction in result.predictions]
     assert kinds == [Prediction, NotFinite, Prediction, NotFinite]
     assert backend.calls == [(1, "serving_default")]
+    alike = np.stack([array for one in (TENSOR, bad[0], TENSOR, bad[1]) for array in one.values.values()])
+    _, predictions = await core.predictor.predict(Query("digits", TensorStack(alike)), time.monotonic() + 5)
+    assert [type(prediction) for prediction in predictions] == kinds
+    backend.calls.clear()
     alone = await asyncio.gather(*(core.predict(instance) for instance in (bad[0], TENSOR, bad[1], TENSOR)))
     assert [type(result.predictions[0]) for result in alone] == [NotFinite, Prediction, NotFinite, Prediction]
-    assert len(backend.calls) == 2
+    assert len(backend.calls) == 1
     assert (await core.error(bad[0])).reason == "TENSOR_NOT_FINITE"
 
 
