@@ -63,7 +63,11 @@ class Preprocessor(OnLoop):
             one = _checked(instance, servable, signature)
             checked.append(one)
             done = done and isinstance(one, (Row, GatewayError))
-        return cast("Rows", checked) if done else self._preprocessed(servable, checked)
+        if done:
+            return cast("Rows", checked)
+        if len(checked) <= _AT_ONCE and not _has_own(servable) and all(map(_is_small, checked)):
+            return self._together(servable, cast("Sequence[Picture]", checked))
+        return self._preprocessed(servable, checked)
 
     async def _preprocessed(
         self, servable: Servable, instances: Sequence[Row | GatewayError | Picture | Record]
@@ -74,7 +78,7 @@ class Preprocessor(OnLoop):
 
     async def _made(self, servable: Servable, raw: Mapping[int, Picture | Record]) -> dict[int, Row | GatewayError]:
         """What becomes of images and a table's rows, by their places."""
-        own = servable.pipeline is not None and servable.pipeline.has_own
+        own = _has_own(servable)
         records: dict[int, Record] = {}
         small: dict[int, Picture] = {}
         large: dict[int, asyncio.Future[Rows]] = {}
@@ -159,12 +163,19 @@ def _checked(
     return instance
 
 
-def _is_small(image: Picture) -> bool:
-    """Whether an image takes next to nothing, as far as can be told without decoding it: a few bytes may be a bomb."""
+def _has_own(servable: Servable) -> bool:
+    """Whether a step is somebody's own, and may take any time."""
+    return servable.pipeline is not None and servable.pipeline.has_own
+
+
+def _is_small(image: object) -> bool:
+    """Whether it is an image that takes next to nothing, as far as can be told without decoding it: a few bytes may be
+    a bomb.
+    """
     if isinstance(image, Pixels):
         height, width = image.array.shape[:2]
         return int(height * width) <= INLINE_PIXELS
-    if len(image.encoded) > INLINE_BYTES:
+    if not isinstance(image, Image) or len(image.encoded) > INLINE_BYTES:
         return False
     pixels = claimed_pixels(image.encoded)
     return pixels is not None and pixels <= INLINE_PIXELS
