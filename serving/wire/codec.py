@@ -108,7 +108,7 @@ def fill_proto(proto: tf.TensorProto, array: Array, *, typed: bool = False) -> N
     entry = element_type_of(array)
     field = _whole_field(entry, typed=typed)
     if field:
-        proto.MergeFromString(_beginning(entry.code, array.shape, field) + _content(array, entry))
+        proto.MergeFromString(_beginning(entry.code, array.shape, field) + _memory(array, entry).tobytes())
         return
     proto.MergeFromString(_beginning(entry.code, array.shape, 0))
     if entry.code == tf.DT_STRING:
@@ -119,16 +119,17 @@ def fill_proto(proto: tf.TensorProto, array: Array, *, typed: bool = False) -> N
         getattr(proto, entry.field).extend(array.ravel().tolist())
 
 
-def map_fields(number: int, arrays: Mapping[str, Array], *, typed: bool = False) -> list[bytes]:
-    """A message's map of tensors, its field `number`, as it is on the wire: in pieces, with each array as `to_proto`'s.
+def map_fields(number: int, arrays: Mapping[str, Array], *, typed: bool = False) -> list[Any]:
+    """A message's map of tensors, its field `number`, as it is on the wire: in pieces for `bytes.join`, with each array
+    as `to_proto`'s.
 
-    Building the messages takes longer than anything else about a small tensor.
+    Building the messages takes longer than anything else about a small tensor, and copying than about a large one.
     """
-    pieces: list[bytes] = []
+    pieces: list[Any] = []
     for name, array in arrays.items():
         entry = element_type_of(array)
         if field := _whole_field(entry, typed=typed):
-            pieces += (_map_entry(number, name, entry.code, array.shape, field), _content(array, entry))
+            pieces += (_map_entry(number, name, entry.code, array.shape, field), _memory(array, entry))
         else:
             content = to_proto(array, typed=typed).SerializeToString()
             pieces += (_entry_of(number, name, len(content)), content)
@@ -178,9 +179,9 @@ def _tag(field: int) -> bytes:
     return length(field << 3 | _LENGTH_DELIMITED)
 
 
-def _content(array: Array, entry: ElementType) -> bytes:
-    dtype = _LITTLE_ENDIAN[entry.code]
-    return (array if array.dtype == dtype else array.astype(dtype)).tobytes()
+def _memory(array: Array, entry: ElementType) -> Array:
+    """The array with its elements in memory as they are on the wire: the same one, if they are."""
+    return np.ascontiguousarray(array, _LITTLE_ENDIAN[entry.code])
 
 
 def to_numpy(proto: tf.TensorProto, *, max_bytes: int = MAX_TENSOR_BYTES) -> Array:
