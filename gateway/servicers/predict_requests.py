@@ -100,14 +100,12 @@ def _stack(
 ) -> Callable[[bytes], Instances] | None:
     """What makes one array of tensors that are alike and as far from one another, of the request's own bytes."""
     arrays = [array for one in instances if isinstance(one, Tensors) for array in one.values.values()]
-    starts = [place.start for place in places]
-    step = starts[1] - starts[0] if len(starts) > 1 else 0
-    if len(arrays) < len(instances) or len({(array.dtype, array.shape) for array in arrays}) > 1:
+    kinds = {(array.dtype, array.shape) for array in arrays}
+    steps = {later.start - place.start for place, later in pairwise(places)}
+    if len(arrays) < len(instances) or len(kinds) > 1 or len(steps) > 1:
         return None
-    if any(later - start != step for start, later in pairwise(starts)):
-        return None
-    first = arrays[0]
-    return partial(_stack_of, (len(arrays), *first.shape), first.dtype, starts[0], (step, *first.strides))
+    first, step = arrays[0], max(steps, default=0)
+    return partial(_stack_of, (len(arrays), *first.shape), first.dtype, places[0].start, (step, *first.strides))
 
 
 def _stack_of(
