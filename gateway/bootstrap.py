@@ -45,7 +45,7 @@ from gateway.tracing.errors import TracingError
 from gateway.tracing.wanted import wanted
 from gateway.upstream import BatchLimits, Upstream
 from gateway.workers.member import Member
-from serving import garbage
+from serving import garbage, heap
 from serving.transport import reflection
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.server import EnvoyServer
@@ -75,6 +75,7 @@ async def run(
 
     `load` reads the settings again; predictions are a `backend_type`'s to make.
     """
+    heap.share()
     member = Member.current()
     logs.configure(settings.log, **({"worker": member.index} if member else {}))
     try:
