@@ -39,9 +39,9 @@ async def run(flags: Flags) -> int:
     # Importing TensorFlow imports Keras, for half of the time and to no use here, unless it is told to use the old one.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
-    from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
     from serving.embedded.servable import Servable  # noqa: PLC0415  # likewise
     from serving.embedded.server import configured, serve  # noqa: PLC0415  # likewise
+    from serving.embedded.text_proto import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
     from serving.wire.errors import ServingError  # noqa: PLC0415  # likewise
 
     try:
@@ -78,8 +78,8 @@ def _begin_log() -> None:
 def _become_envoy(flags: Flags) -> int:
     """Returns only if that cannot be."""
     _begin_log()
-    from serving.embedded.config_file import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
     from serving.embedded.credentials import envoy_tls  # noqa: PLC0415  # likewise
+    from serving.embedded.text_proto import ConfigFileError  # noqa: PLC0415  # so that --help answers at once
 
     try:
         from serving.transport.envoy.launch import launch  # noqa: PLC0415  # pyvoy is not for every platform

@@ -3,33 +3,14 @@
 import asyncio
 import logging
 from pathlib import Path
-from typing import TypeVar
-
-from google.protobuf import text_format
-from google.protobuf.message import Message
 
 from serving.embedded.catalog import Catalog
 from serving.embedded.config import Model, models_of
+from serving.embedded.text_proto import ConfigFileError, read_text_proto
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.errors import ServingError
 
 logger = logging.getLogger(__name__)
-
-AnyMessage = TypeVar("AnyMessage", bound=Message)
-
-
-class ConfigFileError(Exception):
-    """A configuration file that cannot be read; one line that names it, and where in it."""
-
-
-def read_text_proto(path: Path, message: AnyMessage) -> AnyMessage:
-    """Fills `message` from a file in protobuf's text format; ConfigFileError."""
-    try:
-        return text_format.Parse(path.read_text(), message)
-    except OSError as error:
-        raise ConfigFileError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, text_format.ParseError) as error:
-        raise ConfigFileError(f"{path}:{' '.join(str(error).split())}") from error
 
 
 def read_models(path: Path) -> list[Model]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import grpc
 
-from serving.embedded.config_file import ConfigFileError, read_text_proto
+from serving.embedded.text_proto import ConfigFileError, read_text_proto
 from serving.transport.envoy.options import Tls
 from serving.wire import tensorflow_serving_pb2 as tfs
 

@@ -15,7 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from serving.embedded.batching.monitoring import RUNS
-from serving.embedded.config_file import ConfigFileError, read_text_proto
+from serving.embedded.text_proto import ConfigFileError, read_text_proto
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.errors import ServingError
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from serving.embedded.batching.parameters import Parameters
-from serving.embedded.config_file import ConfigFileError, read_text_proto
+from serving.embedded.text_proto import ConfigFileError, read_text_proto
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.errors import InvalidArgument
 

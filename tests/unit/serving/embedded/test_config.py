@@ -6,7 +6,8 @@ import pytest
 from google.protobuf import text_format
 
 from serving.embedded.config import All, Latest, Logging, Model, Specific, models_of
-from serving.embedded.config_file import ConfigFileError, read_models
+from serving.embedded.config_file import read_models
+from serving.embedded.text_proto import ConfigFileError
 from serving.wire import tensorflow_serving_pb2 as tfs
 from serving.wire.errors import ServingError
 

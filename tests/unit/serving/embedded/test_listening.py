@@ -14,7 +14,7 @@ import pytest
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.embedded.config_file import ConfigFileError
+from serving.embedded.text_proto import ConfigFileError
 from serving.transport.addresses import AddressTakenError
 from serving.wire import tensorflow_serving_pb2 as tfs
 from tests.fakes.tls import certificate, write_ssl_config

@@ -6,8 +6,8 @@ import pytest
 
 from serving.embedded.batching.parameters import Parameters
 from serving.embedded.batching.parameters_file import model_parameters, read_parameters
-from serving.embedded.config_file import ConfigFileError
 from serving.embedded.errors import InvalidArgument
+from serving.embedded.text_proto import ConfigFileError
 
 SPLIT = "max_batch_size { value: 4 } enable_large_batch_splitting { value: true }"
 

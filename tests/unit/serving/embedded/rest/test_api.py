@@ -18,9 +18,9 @@ import requests
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.embedded.config_file import ConfigFileError
 from serving.embedded.errors import ModelError
 from serving.embedded.monitoring import metrics_path
+from serving.embedded.text_proto import ConfigFileError
 from serving.transport.addresses import AddressTakenError
 from tests.fakes.promtool import problems
 from tests.unit.serving.embedded.fakes import TIMEOUT, FakeLoader, eventually
