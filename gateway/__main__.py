@@ -3,7 +3,6 @@
 settings.
 """
 
-import asyncio
 import sys
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from gateway.auth.commands import run as run_keys
 from gateway.configuration import ConfigurationError
 from gateway.settings import Settings
 from gateway.workers.member import Member, load
-from serving import grpc_core
+from serving import event_loop, grpc_core
 from serving.transport.envoy.options import EnvoyOptions
 
 USAGE = 2
@@ -52,7 +51,7 @@ def _serve(settings: Settings, arguments: list[str]) -> int:
         return _become_envoy(settings, arguments)
     from gateway.bootstrap import run  # noqa: PLC0415  # most of the start, and of no use to what becomes Envoy
 
-    return asyncio.run(run(settings, lambda: load(arguments)))
+    return event_loop.run(run(settings, lambda: load(arguments)))
 
 
 def _run_rollout(arguments: list[str]) -> int:

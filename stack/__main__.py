@@ -149,6 +149,8 @@ def start(ports: argparse.Namespace, children: ExitStack, *flags: str, models: P
         f"--port={backend.rpartition(':')[2]}",
         f"--transport={ports.transport}",
         f"--model_config_file={_model_config(models)}",
+        # The digits are small: threads that share one operation's work take longer to wake than to do it.
+        "--tensorflow_intra_op_parallelism=1",
     ]
     server = children.enter_context(child("the model server", python + server_command, STATE / "server.log"))
     server.wait_for("serving gRPC on ", SERVER_TIMEOUT)

@@ -1,6 +1,5 @@
 """`python -m serving.embedded`: flags first, since TensorFlow takes seconds to import, then all the rest."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -9,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving import garbage, grpc_core
+from serving import event_loop, garbage, grpc_core
 from serving.embedded.flags import Flags, parse
 from serving.native_stderr import native_stderr_dropped
 from serving.transport.addresses import AddressTakenError
@@ -27,7 +26,7 @@ def main() -> int:
     # Until the server takes these signals over nothing is in flight, and neither import nor load can be cut short.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
-    return asyncio.run(run(flags))
+    return event_loop.run(run(flags))
 
 
 async def run(flags: Flags) -> int:
