@@ -1,7 +1,6 @@
-"""Wires the gateway together, runs it, and takes it down in order."""
+"""Puts the gateway together, runs it, and takes it down in order."""
 
 import asyncio
-import secrets
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,50 +8,30 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from starlette.types import ASGIApp
 
-from gateway import configuration, console, logs, ops, servicers
+from gateway import configuration, console, logs, ops, wiring
 from gateway.auth.keys import KeysFileError
 from gateway.backend.tf_serving import TensorFlowServing
 from gateway.capture.records import CaptureError
 from gateway.catalog import Catalog
-from gateway.certificates import CertificateError, Certificates
+from gateway.certificates import CertificateError
 from gateway.envoy_metrics import EnvoyMetrics
 from gateway.guards import Guards
-from gateway.interceptors.access_log import AccessLog
-from gateway.interceptors.call_metrics import CallMetrics
 from gateway.interceptors.chain import Chain
-from gateway.interceptors.interceptor import Interceptor
-from gateway.interceptors.request_id import RequestId
 from gateway.metrics import Metrics
-from gateway.parts import Part, Service, parts_of
+from gateway.parts import Part, parts_of
 from gateway.predictor import Predictor
-from gateway.receipts import Receipts
 from gateway.reload import Reloader
-from gateway.response_cache import ResponseCache
 from gateway.rest.application import RestApplication
 from gateway.rest.service import rest_application, with_cors
 from gateway.rollout.files import PlaceError
-from gateway.servicers import inference, open_inference, tf_serving
 from gateway.servicers.health import Health
-from gateway.servicers.inference import Inference
-from gateway.servicers.open_inference import OpenInference
-from gateway.servicers.tf_serving import PassThrough
 from gateway.settings import Settings
 from gateway.tracing.errors import TracingError
-from gateway.tracing.wanted import wanted
-from gateway.upstream import BatchLimits, Upstream
 from gateway.workers.member import Member
 from serving import garbage, heap
-from serving.transport import reflection
 from serving.transport.addresses import AddressTakenError
 from serving.transport.envoy.server import EnvoyServer
-from serving.transport.grpc_aio import GrpcAioServer
-from serving.transport.http import HttpServer
-from serving.wire import open_inference_pb2, tensorflow_serving_pb2
-from tensorgate.v1 import inference_service_pb2
 
 if TYPE_CHECKING:
     from gateway.tracing.tracing import Tracing
@@ -63,9 +42,6 @@ log = structlog.get_logger("gateway")
 WATCH_INTERVAL = 1.0
 # Seconds to wait for the models before the ports open without them.
 FIRST_LOOK = 0.3
-# The transport takes this many times the largest request, so that one that is too large gets a typed answer; beyond
-# that it is cut off unread.
-OVERSIZE_FACTOR = 4
 
 
 async def run(
@@ -115,7 +91,7 @@ async def serve(
     stopping = asyncio.Event()
     metrics = Metrics()
     guards = Guards(settings, metrics)
-    tracing = _tracing(metrics)
+    tracing = wiring.new_tracing(metrics)
     backend = backend_type(settings.backend, metrics, [tracing.upstream] if tracing else [])
     catalog = Catalog(
         settings.models,
@@ -124,10 +100,10 @@ async def serve(
         timeout=settings.backend.timeout,
         allowed_steps=settings.preprocessing.allowed_steps,
     )
-    receipts = _receipts(settings)
+    receipts = wiring.new_receipts(settings)
     parts = parts_of(settings, catalog, receipts, metrics, busy=lambda: guards.admission.waiting > 0)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
-    upstream = _upstream(settings, backend, metrics, tracing)
+    upstream = wiring.new_upstream(settings, backend, metrics, tracing)
     predictor = Predictor(
         catalog,
         upstream,
@@ -137,7 +113,7 @@ async def serve(
         max_instances=settings.limits.max_instances,
         observers=[observer for part in parts for observer in part.observers],
     )
-    predicting, pass_through = _predicting(
+    predicting, pass_through = wiring.predicting_services(
         settings,
         predictor=predictor,
         catalog=catalog,
@@ -151,8 +127,8 @@ async def serve(
         tuple(name for service in services for name in service.names),
         models=settings.auth.health_names_models,
     )
-    interceptors = _interceptors(settings, guards, metrics, tracing)
-    server = _server(settings, interceptors, services, health, stopping)
+    interceptors = wiring.new_interceptors(settings, guards, metrics, tracing)
+    server = wiring.grpc_server(settings, interceptors, services, health, stopping)
     rest = rest_application(
         settings,
         Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes),
@@ -166,8 +142,8 @@ async def serve(
     pages_and_calls = ops.application(
         catalog, metrics, stopping.is_set, pages=pages, rest=with_cors(rest, settings), group=member
     )
-    http = _http_server(settings, pages_and_calls, guards.certificates, member)
-    port = _bind(server, settings.listen, guards.certificates)
+    http = wiring.http_server(settings, pages_and_calls, guards.certificates, member)
+    port = wiring.bind(server, settings.listen, guards.certificates)
 
     server.on_stop_signal(stopping.set)
     loop = asyncio.get_running_loop()
@@ -219,138 +195,14 @@ async def serve(
     log.info("stopped")
 
 
-def _predicting(
-    settings: Settings,
-    *,
-    predictor: Predictor,
-    catalog: Catalog,
-    upstream: Upstream,
-    metrics: Metrics,
-    ready: Callable[[], bool],
-) -> tuple[list[Service], PassThrough]:
-    """The services that predict, in each protocol."""
-    timeout = settings.backend.timeout
-    ours = Inference(
-        predictor,
-        catalog,
-        metrics,
-        default_timeout=timeout,
-        max_stream_in_flight=settings.limits.max_stream_in_flight,
-    )
-    pass_through = PassThrough(catalog, upstream, predictor.observe, default_timeout=timeout)
-    open_ = OpenInference(predictor, catalog, ready=ready, default_timeout=timeout)
-    return [
-        Service(
-            [inference.NAME],
-            inference_service_pb2.DESCRIPTOR,
-            ours.register,
-            ours,
-        ),
-        Service(
-            [tf_serving.PREDICTION, tf_serving.MODEL],
-            tensorflow_serving_pb2.DESCRIPTOR,
-            pass_through.register,
-            pass_through,
-        ),
-        Service(
-            [open_inference.NAME],
-            open_inference_pb2.DESCRIPTOR,
-            open_.register,
-            open_,
-        ),
-    ], pass_through
-
-
-def _server(
-    settings: Settings,
-    interceptors: Sequence[Interceptor],
-    services: Sequence[Service],
-    health: Health,
-    stopping: asyncio.Event,
-) -> GrpcAioServer | EnvoyServer:
-    registrations = [
-        *(service.register for service in services),
-        partial(add_HealthServicer_to_server, health),
-    ]
-    if settings.reflection:
-        names = [*(name for service in services for name in service.names), servicers.health.NAME]
-        files = [*(service.file for service in services), health_pb2.DESCRIPTOR]
-        registrations.append(partial(reflection.register, services=names, files=files, until=stopping))
-    chain = Chain(interceptors, max_request_bytes=settings.limits.max_request_bytes, exempt=(servicers.health.NAME,))
-    return _server_type(settings)(
-        registrations,
-        interceptors=[chain],
-        max_message_bytes=OVERSIZE_FACTOR * settings.limits.max_request_bytes,
-    )
-
-
-def _upstream(settings: Settings, backend: TensorFlowServing, metrics: Metrics, tracing: "Tracing | None") -> Upstream:
-    cache = ResponseCache(settings.backend.cache_bytes) if settings.backend.cache_bytes else None
-    limits = BatchLimits(**settings.batching.model_dump())
-    return Upstream(backend, metrics, limits, cache, tracing.batches if tracing else None)
-
-
-def _tracing(metrics: Metrics) -> "Tracing | None":
-    if not wanted():
-        return None
-    # Only where it is wanted: the SDK takes time and memory to import.
-    from gateway.tracing.tracing import Tracing  # noqa: PLC0415
-
-    tracing = Tracing()
-    tracing.observe(metrics)
-    return tracing
-
-
-def _interceptors(settings: Settings, guards: Guards, metrics: Metrics, tracing: "Tracing | None") -> list[Interceptor]:
-    """Outermost first. A call that is refused has an id, a log line and a count all the same."""
-    before: list[Interceptor] = [AccessLog(settings.log.calls_per_second), CallMetrics(metrics)]
-    if tracing is None:
-        return [RequestId(), *before, guards.authentication, guards.call_limits, guards.admission]
-    return [
-        RequestId(),
-        tracing.calls,
-        *before,
-        tracing.around(guards.authentication, "auth"),
-        guards.call_limits,
-        tracing.around(guards.admission, "admission"),
-    ]
-
-
-def _server_type(settings: Settings) -> Callable[..., GrpcAioServer | EnvoyServer]:
-    if settings.transport == "envoy":
-        return EnvoyServer
-    return partial(GrpcAioServer, options=(("grpc.so_reuseport", int(settings.workers > 1)),))
-
-
-def _pages(settings: Settings, server: GrpcAioServer | EnvoyServer) -> dict[str, str]:
+def _pages(settings: Settings, server: wiring.Server) -> dict[str, str]:
     """What the log says of Envoy's own pages, if there are any."""
     if settings.envoy.admin and isinstance(server, EnvoyServer) and server.admin_port:
         return {"envoy": _with_port(settings.envoy.admin, server.admin_port)}
     return {}
 
 
-def _bind(server: GrpcAioServer | EnvoyServer, address: str, tls: Certificates | None) -> int:
-    if tls and isinstance(server, EnvoyServer):
-        tls.on_change = server.replace_certificates
-    return server.bind(address, tls.grpc_credentials() if tls else None)
-
-
-def _http_server(settings: Settings, app: ASGIApp, tls: Certificates | None, member: Member | None) -> HttpServer:
-    host, _, port = settings.http.rpartition(":")
-    return HttpServer(
-        app,
-        host.strip("[]"),
-        int(port),
-        grace=settings.drain.grace,
-        max_connections=settings.rest.max_connections,
-        listening=member.http() if member else None,
-        tls=tls.http_context() if tls and settings.tls.http else None,
-    )
-
-
-async def _drain(
-    settings: Settings, servicer: Health, server: GrpcAioServer | EnvoyServer, rest: RestApplication | None
-) -> None:
+async def _drain(settings: Settings, servicer: Health, server: wiring.Server, rest: RestApplication | None) -> None:
     log.info("draining", delay=settings.drain.delay, grace=settings.drain.grace)
     await servicer.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain.delay)
@@ -373,16 +225,6 @@ async def _publish(servicer: Health, metrics: Metrics) -> None:
         await asyncio.sleep(WATCH_INTERVAL)
         await servicer.publish()
         metrics.tallies.flush()
-
-
-def _receipts(settings: Settings) -> Receipts:
-    if settings.receipt_key is None:
-        log.warning("receipt_key is not set: prediction ids cannot be checked after a restart")
-        key = secrets.token_bytes(32)
-    else:
-        key = settings.receipt_key.get_secret_value().encode()
-    fallbacks = (each.get_secret_value().encode() for each in settings.receipt_key_fallbacks)
-    return Receipts(key, *fallbacks, lifetime=settings.receipt_days * 86400)
 
 
 def _with_port(address: str, port: int) -> str:

@@ -145,7 +145,7 @@ async def test_a_collector_that_is_away(
 
 def test_costs_nothing_unless_wanted() -> None:
     """Without the variables the SDK is not even imported."""
-    code = "import sys, gateway.bootstrap as b; b._tracing(b.Metrics()); print('opentelemetry.sdk' in sys.modules)"
+    code = "import sys, gateway.wiring as w; w.new_tracing(w.Metrics()); print('opentelemetry.sdk' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=True)
     assert ended.stdout.strip() == "False"
 
